@@ -1,0 +1,232 @@
+r"""The prompt language of the hosts: from raw text to weighted fragments of plain words.
+
+Reads emphasis `(a:1.2)`, `((a))`, `[a]`, `{a}`, prompt editing `[a:b:0.5]`, alternation `[a|b]` and
+`{a|b}`, `<lora:x:1>` and its kin, `BREAK`, `AND`, `embedding:name`, `__wildcard__`, `# comments` and
+escaped parentheses `\(`. Knows nothing of what the words mean; `terms.py` and `prompt.py` build on it.
+
+One pass of bounded regular expressions, then two passes over the marks found: time grows linearly
+with the text, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+MAX_WEIGHT = 10.0
+"""Weights end here: a hundred brackets in a row are a slip of the keyboard, not a wish."""
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Text between two separators, free of syntax, and the weight it stands under.
+
+    `weight` is 1.0 for plain text and at most `MAX_WEIGHT`; zero or below pushes the text away.
+    Textual inversions come as `embedding:name`, however they were written.
+    """
+
+    text: str
+    weight: float = 1.0
+
+
+# Soft hyphen, zero-width and direction marks, variation selectors, lone surrogates, private use.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\uffff"
+    "\ud800-\udfff\ue000-\uf8ff\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
+)
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_TYPOGRAPHY = str.maketrans({**dict.fromkeys("‘’´`", "'"), **dict.fromkeys("“”„«»", '"')})
+
+
+def plain_unicode(text: str) -> str:
+    """`text` in NFKC with line ends as `\\n`, without control, invisible or unencodable characters."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n")
+    if not text.isascii():
+        # NFKC makes a space and an accent of a lone "´", so typography goes first.
+        text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text.translate(_TYPOGRAPHY)))
+    return _CONTROL.sub(" ", text)
+
+
+# What no plain phrase needs: ASCII syntax, arrows, dingbats, emoji, ideographic marks. Letters of any
+# script, their accents and digits stay, and so do ' - & / . % + ( ).
+_SYMBOL = re.compile(
+    '[_\\\\*"<>=|~^{}\\[\\]@#$:;!?\u00a1-\u00bf\u2010-\u2bff\u3000-\u303f\ufe30-\ufe4f\U0001f000-\U0001faff\U0001fb00-\U0001fbff]'
+)
+_DASH = str.maketrans(dict.fromkeys("‐‑‒–−", "-"))
+
+
+def plain_words(text: str) -> str:
+    """`text` in lower case with underscores and symbols as single spaces, free of outer punctuation."""
+    words = " ".join(_SYMBOL.sub(" ", text.translate(_DASH).lower()).split())
+    words = words.strip(" '-&/.%+") if words[-1:] != "+" else words.lstrip(" '-&/.%+")
+    return words if any(map(str.isalnum, words)) else ""
+
+
+_MARK = re.compile(
+    r"""
+    (?= [\s\\<eE_$\d(){}\[\]:;,|.!?\-–—/~+BACFMS、。،؛।•] ) (?:   # what a mark can begin with, for speed
+    \\ (?P<escaped> [()\[\]{}<>|:,;\\] )
+  | (?P<setting> < set \s [^<>\n]{0,80} > [^<>\n]{0,80} < /set > )
+  | < (?!set\s) (?P<tag>   [^\s<>,|][^<>\n]{0,300} ) >
+  | (?P<embedding> (?<!\w) (?i:embedding) \s? : \s? [^\s,:;()<>\[\]{}|]{1,200} )
+  | (?P<dropped> (?<!\w) __ (?=[^\W_]) [\w\-/*.~@+:]{1,80}? __ (?!\w)     # __wildcard__
+               | \$\{ [^{}\n]{0,200} \}                                   # ${variable}, ${name=value}
+               | \{prompt\}                                               # the slot of an A1111 style
+               | (?<=\{) [\d\-]{1,9} \$\$ (?: [^|$(){}\n]{0,20} \$\$ )?   # {2-3$$ and $$a|b|c}
+               | (?<=[{|]) \s? \d{0,9}\.?\d{1,9} ::                       # {0.5::a|2::b}
+               | (?<!\w) (?: COUPLE | FILL | MASK | AREA | SHIFT ) \( [\d\s.,:]{0,40} \) )
+  | (?P<open> [(\[{] )
+  | (?: \s? [:;] \s? (?P<weight> NUMBER ) \s? | \s (?P<bare> \d\.\d{1,3} ) \s? | \s? : \s? )?
+    (?P<close> [)\]}] )
+    (?: \s? : \s? (?P<after> NUMBER ) (?= [\s,;|(<] | $ ) | (?P<glued> \d\.\d{1,3} ) (?![\w.]) )?
+  | (?P<join> (?<!\w) (?: BREAK | AND (?: _PERP | _SALT | _TOPK )? | ADD(?: COL|ROW|COMM|BASE ) ) (?!\w) )
+  | (?<![\s,(:]\d) (?<![\s,(:]\d\d) (?<!^\d) :{1,2} \s? (?P<number> NUMBER ) (?= \s? (?: [,;|\n<] | $ ) | \s AND\b )   # a weight without brackets
+  | (?P<stop> [,;|\n、。،؛।•—]
+            | (?: (?<=\w\w) | (?<=\s) ) (?<!\b[MmDdSsVv][rts]) (?<!\b[Mm]rs) [.!?]+ (?=\s|$)
+            | (?<=\s) [\-–/~+]+ (?=\s) )
+  | (?P<colon> : ) )
+    """.replace("NUMBER", r"[+-]?(?:\d{1,9}\.?\d{0,9}|\.\d{1,9})"),
+    re.VERBOSE,
+)
+_COMMENT = re.compile(r"(?:^|(?<=[\s,]))#(?!\w+[ \t]*(?:[,#<]|$))[^\n]*", re.MULTILINE)
+_HASHTAG = re.compile(r"(?:^|(?<=[\s,]))#\w+", re.MULTILINE)
+_EXTRA_NETWORK = re.compile(
+    r"[a-z_]{2,20}:[^:]*:|(?:lora|lyco|loha|locon|lokr|hypernet|dora|segment)\b", re.I
+)
+_OPENS = {")": "(", "]": "[", "}": "{"}
+_STEP = {"(": 1.1, "[": 1 / 1.1, "{": 1.05}
+
+
+@dataclass(frozen=True)
+class _Bracket:
+    """What a pair of brackets does to its content; `strong` pairs state a weight or are doubled."""
+
+    factor: float
+    strong: bool
+    editing: bool
+
+
+def read_fragments(text: str, *, split_weighted: bool = False) -> Iterator[Fragment]:
+    """The fragments of `text` in order, without empty ones. Never raises, linear in time.
+
+    Commas, semicolons, `|`, line ends, full stops after a word, `BREAK` and (outside brackets) `AND`
+    separate. Brackets alone do not, so that `a (red:1.2) dress` stays one fragment, unless they meet,
+    `(a)(b)`, or push away, `(a:-1)`. With `split_weighted` strong ones do, too, as suits a negative
+    prompt: `(text:1.2) watermark`. A fragment of several pieces has its heaviest piece's weight.
+    """
+    text = _HASHTAG.sub(" ", _COMMENT.sub(" ", plain_unicode(text)))
+    marks = list(_MARK.finditer(text))
+    brackets = _match_brackets(marks)
+    pieces = _Pieces()
+    outer: list[tuple[_Bracket, float]] = []
+    weight, at, just_closed = 1.0, 0, False
+    for index, mark in enumerate(marks):
+        between = text[at : mark.start()]
+        pieces.add(between, weight)
+        met, just_closed, at = just_closed and not between.strip(), False, mark.end()
+        bracket = brackets.get(index)
+        if mark["open"] and bracket:
+            outer.append((bracket, weight))
+            weight = min(MAX_WEIGHT, max(-MAX_WEIGHT, weight * bracket.factor))
+            if met or weight <= 0 or (split_weighted and bracket.strong):
+                yield from pieces.flush()
+        elif mark["close"] and bracket:
+            if weight <= 0 or bracket.editing or (split_weighted and bracket.strong):
+                yield from pieces.flush()
+            weight, just_closed = outer.pop()[1], True
+        elif mark["escaped"] or mark["join"]:
+            if _separates(mark["join"], bracketed=bool(outer)):
+                yield from pieces.flush()
+            else:
+                pieces.add(mark["escaped"] or mark["join"], weight)
+        elif name := mark["embedding"] or mark["tag"]:
+            yield from pieces.flush()
+            pieces.add(*_read_name(name, weight))
+            yield from pieces.flush()
+        elif mark["number"]:
+            pieces.scale(float(mark["number"]))
+            yield from pieces.flush()
+        elif mark["stop"] or (mark["colon"] and _colon_separates(text[at : at + 1], outer)):
+            yield from pieces.flush()
+        else:
+            pieces.add(mark["colon"] or " ", weight)
+    pieces.add(text[at:], weight)
+    yield from pieces.flush()
+
+
+class _Pieces:
+    """The fragment under construction."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._weight = -MAX_WEIGHT
+
+    def add(self, text: str, weight: float) -> None:
+        self._texts.append(text)
+        if text and not text.isspace():
+            self._weight = max(self._weight, weight)
+
+    def scale(self, factor: float) -> None:
+        self._weight = min(MAX_WEIGHT, max(-MAX_WEIGHT, self._weight * factor))
+
+    def flush(self) -> Iterator[Fragment]:
+        text = " ".join("".join(self._texts).split())
+        if text:
+            yield Fragment(text, round(self._weight, 3))
+        self.__init__()
+
+
+def _match_brackets(marks: list[re.Match[str]]) -> dict[int, _Bracket]:
+    """The brackets that have a partner, found under the index of either mark; strays are left out."""
+    found: dict[int, _Bracket] = {}
+    waiting: list[int] = []
+    count = dict.fromkeys(_STEP, 0)
+    for index, mark in enumerate(marks):
+        if mark["open"]:
+            waiting.append(index)
+            count[mark["open"]] += 1
+        elif mark["close"] and count[_OPENS[mark["close"]]]:
+            while True:  # brackets of another kind in between were never closed
+                opened = waiting.pop()
+                count[marks[opened]["open"]] -= 1
+                if marks[opened]["open"] == _OPENS[mark["close"]]:
+                    break
+            following = marks[opened + 1]
+            doubled = bool(following["open"]) and following.start() == marks[opened].end()
+            found[opened] = found[index] = _read_bracket(mark, doubled)
+    return found
+
+
+def _read_bracket(closing: re.Match[str], doubled: bool) -> _Bracket:
+    kind = _OPENS[closing["close"]]
+    stated = closing["weight"] or closing["bare"] or closing["after"] or closing["glued"]
+    if kind == "[" and closing["weight"]:  # [a:b:0.5]: the number is a time, not a weight
+        return _Bracket(1.0, strong=True, editing=True)
+    if stated:
+        return _Bracket(float(stated), strong=True, editing=False)
+    return _Bracket(_STEP[kind], strong=doubled, editing=False)
+
+
+def _read_name(name: str, weight: float) -> tuple[str, float]:
+    """Text and weight for what stood in `<...>` or after `embedding:`; extra networks vanish."""
+    name = "".join(name.split()) if name[:9].lower() == "embedding" else name
+    if name[:10].lower() == "embedding:":
+        return name, weight
+    if _EXTRA_NETWORK.match(name):
+        return "", weight
+    name, _, stated = name.partition(":")
+    with suppress(ValueError):
+        weight *= float(stated)
+    return (name if " " in name else f"embedding:{name}"), weight
+
+
+def _separates(join: str | None, bracketed: bool) -> bool:
+    """`AND` inside brackets is a word in capitals: `(mutated hands AND fingers:1.2)`."""
+    return join is not None and not (bracketed and join == "AND")
+
+
+def _colon_separates(following: str, outer: list[tuple[_Bracket, float]]) -> bool:
+    return following.isspace() or bool(outer and outer[-1][0].editing)
