@@ -22,6 +22,7 @@ __all__ = ["Decoded", "Rule", "decode"]
 
 # How many of the likeliest tokens a nucleus is first looked for in; sorting all costs ten times more.
 NUCLEUS = 256
+LOG_HALF = math.log(0.5)
 
 
 class Rule(Protocol):
@@ -62,6 +63,7 @@ def decode(
     generators: Sequence[torch.Generator] | None = None,
     alternatives: int = 1,
     diversity: float = 2.0,
+    end_token: int | None = None,
     shared: Sequence[int] = (),
 ) -> list[list[Decoded]]:
     """Writes `alternatives` sequences for each prompt; returns them by prompt.
@@ -78,8 +80,13 @@ def decode(
     More than one alternative is diverse beam search with one beam a group (Vijayakumar et al. 2016,
     arXiv:1610.02424): the alternatives are written step by step side by side, and each pays
     `diversity` (in logits) for a token as often as those before it have used it, at any position so far,
-    except for the tokens `shared` (the end of the sequence, say). So the first alternative is
-    the answer that would stand alone.
+    except for `end_token` and the tokens `shared` (what stands between two terms, say). So the first
+    alternative is the answer that would stand alone.
+
+    At temperature 0 `end_token`, if given, is not one token among others but says when to stop: where the
+    probability that the network would have ended the sequence by now passes one half, that is at the
+    median of its lengths. The likeliest token would end a list far too soon: its many possible next
+    terms share what is left of the probability, the end has all its own to itself.
 
     Raises OptionError for a value out of range, ValueError when rules or generators are too few or many.
     """
@@ -96,7 +103,9 @@ def decode(
     bias = torch.zeros((rows, net.config.vocab_size), device=net.device)
     for rule, row in zip(rules, bias, strict=True):
         rule.begin(row)
-    penalty = _Penalty(bias, alternatives, diversity, shared) if alternatives > 1 else None
+    median = _Median(rows, end_token) if temperature == 0 and end_token is not None else None
+    free = list(shared) if end_token is None else [*shared, end_token]
+    penalty = _Penalty(bias, alternatives, diversity, free) if alternatives > 1 else None
     decoded = [Decoded() for _ in range(rows)]
     alive = list(range(rows))
     kept: Tensor | None = None  # `alive` on the device, once it is not all rows
@@ -105,6 +114,8 @@ def decode(
         scores = net.step(tokens, cache).float()
         scores += bias if kept is None else bias[kept]
         log_probs = scores.log_softmax(-1)
+        if median is not None:
+            median.decide(scores, log_probs, alive)
         draws = _draw(generators, alive, net.device) if temperature > 0 and generators else None
         if penalty is None:
             tokens = _choose(scores, draws, temperature, top_p)
@@ -131,13 +142,33 @@ def decode(
     return [decoded[i : i + alternatives] for i in range(0, rows, alternatives)]
 
 
+class _Median:
+    """Ends each row at the median of the lengths that the network gives its sequence."""
+
+    def __init__(self, rows: int, end_token: int) -> None:
+        self.end_token = end_token
+        self.log_open = [0.0] * rows
+        """Log-probability that the row has not ended yet."""
+
+    def decide(self, scores: Tensor, log_probs: Tensor, alive: Sequence[int]) -> None:
+        """In scores [B, V], forbids the end where it is too soon, and all else where it is due."""
+        for place, log_end in enumerate(log_probs[:, self.end_token].tolist()):
+            row = alive[place]
+            self.log_open[row] += math.log(-math.expm1(log_end)) if log_end < 0 else -math.inf
+            if self.log_open[row] < LOG_HALF:
+                scores[place] = -math.inf
+                scores[place, self.end_token] = 0.0
+            else:
+                scores[place, self.end_token] = -math.inf
+
+
 class _Penalty:
     """Keeps the alternatives of one prompt apart: what each owes for tokens that earlier ones used."""
 
-    def __init__(self, like: Tensor, alternatives: int, diversity: float, shared: Sequence[int]) -> None:
+    def __init__(self, like: Tensor, alternatives: int, diversity: float, free: Sequence[int]) -> None:
         self.owed = like.new_zeros((len(like) // alternatives, alternatives, like.shape[1]))
         self.cost = like.new_full((like.shape[1],), diversity)
-        self.cost[list(shared)] = 0.0
+        self.cost[list(free)] = 0.0
 
     def choose(
         self, scores: Tensor, alive: Sequence[int], draws: Tensor | None, temperature: float, top_p: float
