@@ -1,0 +1,46 @@
+"""`python -m training COMMAND ...`: the door to every stage of the training.
+
+Each command is a module with `add_arguments(parser)` and `run(args) -> int`, imported only when it is
+called, so that one stage's libraries do not slow another's start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from negopt.errors import NegOptError, OptionError
+
+COMMANDS = {
+    "data": ("training.data.cli", "build a clean data set from prompts and negative prompts; its statistics"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 could not be done, 2 asked for wrongly."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="python -m training", description="Train negative prompt models.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    called = next((word for word in arguments if not word.startswith("-")), None)
+    for name, (module, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if name == called:
+            importlib.import_module(module).add_arguments(command)
+    args = parser.parse_args(arguments)
+    try:
+        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+    except OptionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except NegOptError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
