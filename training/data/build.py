@@ -67,7 +67,7 @@ def build(sources: Sequence[str], out: Path, options: BuildOptions, quiet: bool 
     Raises `DataError` where a source does not exist, no pair is left, or `out` is a folder that is no data
     set; whatever happens, an `out` from before stays whole until the new one is complete.
     """
-    out = Path(os.path.abspath(out.expanduser()))
+    out = out.expanduser().absolute()
     _check_target(out)
     _remove_leftovers(out)
     with replace_folder(out) as fresh:
@@ -128,13 +128,20 @@ def _finish(store: Store, summary: dict[str, Any], options: BuildOptions, quiet:
     dropped["exact duplicate"] = dedup.drop_exact(store)
     with tqdm(total=store.left(), desc="near duplicates", unit="rows", disable=quiet or None) as progress:
         dropped["near duplicate"] = dedup.drop_near(store, options.near, progress)
-    summary["authors"] = split.join_authors(store)
+    split.join_authors(store)
     summary["one_author"] = split.break_up_sole_author(store, options.validation + options.test)
     dropped.update(split.cap(store, options.caps))
     split.assign(store, options.seed, options.validation, options.test)
+    summary["authors"] = int(
+        store.value(
+            "SELECT COUNT(DISTINCT author) FROM pairs JOIN pages ON pages.id = page WHERE dropped IS NULL"
+        )
+    )
 
 
-def _write_splits(store: Store, folder: Path, quiet: bool) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+def _write_splits(
+    store: Store, folder: Path, quiet: bool
+) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """Write the Parquet files; returns rows by split, by source and by licence. Empty splits have no file."""
     counts: dict[str, int] = {}
     sources: Counter[str] = Counter()
@@ -181,7 +188,7 @@ def tqdm_or_not(items: Any, text: str, quiet: bool, unit: str = "", total: int |
 def _check_target(out: Path) -> None:
     """A build replaces `out` whole, so it must not be a folder that holds anything else."""
     if out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file():
-        raise DataError(f"{out} exists and is no data set of ours (it has no {SUMMARY}); choose another --out")
+        raise DataError(f"{out} exists and is no data set (it has no {SUMMARY}); choose another --out")
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; --out names a folder")
 

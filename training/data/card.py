@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .split import LONG_NEGATIVE, RARE_NEGATIVE
+
 _LISTED = 30
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -39,7 +41,9 @@ def _head(name: str, summary: Mapping[str, Any]) -> str:
     rows = summary["rows"]
     total = sum(rows.values())
     size = next((label for most, label in _SIZES if total < most), "1M<n<10M" if total < 10**7 else "n>10M")
-    files = "".join(f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in rows if rows[split])
+    files = "".join(
+        f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in rows if rows[split]
+    )
     return (
         "---\nlicense: other\nlanguage:\n- en\ntask_categories:\n- text-generation\ntags:\n"
         "- negative-prompt\n- stable-diffusion\n- text-to-image\n"
@@ -56,8 +60,8 @@ def _counts(summary: Mapping[str, Any]) -> str:
         for split, count in rows.items()
     ]
     return (
-        f"{total:,} pairs of {summary['authors']:,} authors or pages, from {summary['read']:,} pairs read.\n\n"
-        + _table(("split", "rows", "share", "strict"), lines)
+        f"{total:,} pairs of {summary['authors']:,} authors or pages, "
+        f"from {summary['read']:,} pairs read.\n\n" + _table(("split", "rows", "share", "strict"), lines)
     )
 
 
@@ -72,9 +76,9 @@ def _cleaning(summary: Mapping[str, Any]) -> str:
     skipped = "".join(f"- {name}: {reason}\n" for name, reason in summary["skipped"][:_LISTED])
     return (
         "## Cleaning\n\n" + files + (f"\nSkipped:\n\n{skipped}" if skipped else "") + "\n"
-        "Prompt syntax (weights, LoRA tags, wildcards, ...) is read and left out of `text`; negatives are split "
-        "into terms. Explicit and hateful prompts go; explicit words in a negative go, but for `nsfw` and "
-        "`nude`. Each pair that went is counted at the first step that dropped it.\n\n"
+        "Prompt syntax (weights, LoRA tags, wildcards, ...) is read and left out of `text`; negatives are "
+        "split into terms. Explicit and hateful prompts go; explicit words in a negative go, but for `nsfw` "
+        "and `nude`. Each pair that went is counted at the first step that dropped it.\n\n"
         + _table(("pairs dropped", "count"), dropped)
         + ("\n" + _table(("terms", "count"), terms) if terms else "")
     )
@@ -85,10 +89,10 @@ def _splits(summary: Mapping[str, Any]) -> str:
     caps = options["caps"]
     text = (
         "## Splits\n\n"
-        f"By author, from seed {options['seed']}: pages that share a negative of 8 or more terms which at most 5 "
-        "pages use are taken for one author, and an author's rows are all in one split. Where a source names no "
-        "author, rows with the same negative count as one page. Authors with more than a tenth of what "
-        "validation or test wants are in train. Caps (0 is none): "
+        f"By author, from seed {options['seed']}: pages that share a negative of {LONG_NEGATIVE} or more terms "
+        f"which at most {RARE_NEGATIVE} pages use are taken for one author, and an author's rows are all in one "
+        "split. Where a source names no author, rows with the same negative count as one page. Authors with "
+        "more than a tenth of what validation or test wants are in train. Caps (0 is none): "
         f"{caps['favourite']} rows for one negative of one author, {caps['negative']} for one negative, "
         f"{caps['page']} for one author.\n"
     )
@@ -112,7 +116,7 @@ def _sources(summary: Mapping[str, Any]) -> str:
         + _table(("source", "rows"), lines)
         + "\n"
         + _table(("licence stated there", "rows"), licences)
-        + "\nThe texts keep the licence of their source. \"none\" and \"unknown\" mean that none is stated.\n"
+        + '\nThe texts keep the licence of their source. "none" and "unknown" mean that none is stated.\n'
     )
 
 
@@ -120,9 +124,9 @@ def _limits(summary: Mapping[str, Any]) -> str:
     kept = "kept" if summary["options"]["keep_model_written"] else "dropped where marked or evident"
     return (
         "## What it cannot say\n\n"
-        "These are the habits of those who wrote the sources, copied from one another more than tried out; that "
-        "a term stands in a negative does not show that it helps the picture. Word lists keep indecent content "
-        f"out, imperfectly. Pairs written by a language model: {kept}.\n"
+        "These are the habits of those who wrote the sources, copied from one another more than tried out; "
+        "that a term stands in a negative does not show that it helps the picture. Word lists keep indecent "
+        f"content out, imperfectly. Pairs written by a language model: {kept}.\n"
     )
 
 

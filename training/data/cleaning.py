@@ -1,7 +1,7 @@
 """From a pair as written to a row of the data set, or to the reason why it is dropped.
 
-One pair at a time: the prompt language is `negopt.prompt`'s, the terms are `negopt.terms`', what is indecent is
-`content`'s. Knows nothing of other rows; what repeats is `dedup`'s business.
+One pair at a time: the prompt language is `negopt.prompt`'s, the terms are `negopt.terms`', what is
+indecent is `content`'s. Knows nothing of other rows; what repeats is `dedup`'s business.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -36,11 +37,14 @@ COPIED = 0.5
 """From this part of its terms on a negative that also stands in the prompt was copied or swapped."""
 
 # Where a style says "your prompt here": A1111 and Fooocus `{prompt}`, AI Horde `{p}` and `{np}`.
-_PLACEHOLDER = re.compile(r"\{(?:prompt|p|np|negative|negative_prompt)\}|\[prompt\]|###.*", re.IGNORECASE | re.DOTALL)
+_PLACEHOLDER = re.compile(
+    r"\{(?:prompt|p|np|negative|negative_prompt)\}|\[prompt\]|###.*", re.IGNORECASE | re.DOTALL
+)
 _LABEL = re.compile(r"^\W*negative[ _]?prompts?\b[\s:,.=]*", re.IGNORECASE)
 _EMPTY_FRAGMENT = re.compile(r"(?:^|(?<=[,.]))\s*[,.](?=\s|$)")
 _WRITTEN_BY_MODEL = re.compile(
-    r"\bas an ai\b|\blanguage model\b|^(?:sure|certainly|of course)[,!]|^here(?:'s| is| are) (?:a|an|the|your|some)\b"
+    r"\bas an ai\b|\blanguage model\b|^(?:sure|certainly|of course)[,!]"
+    r"|^here(?:'s| is| are) (?:a|an|the|your|some)\b"
     r"|\bi(?:'m sorry, but| cannot (?:create|generate|fulfil|provide))\b",
     re.IGNORECASE,
 )
@@ -173,7 +177,7 @@ def _is_copy(prompt: Prompt, terms: list[Term]) -> bool:
 def _row(raw: RawPair, written: str, prompt: Prompt, terms: list[Term], embeddings: list[str]) -> CleanPair:
     keys = sorted(term_key(term.text) for term in terms)
     words = re.findall(r"\w+", prompt.text)
-    pairs_of_words = map(" ".join, zip(words, words[1:], strict=False))
+    pairs_of_words = map(" ".join, pairwise(words))
     negative_key = _signed64("\x1f".join(keys))
     return CleanPair(
         prompt=written,

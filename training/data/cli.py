@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_build(actions.add_parser("build", help="read, clean, deduplicate, split, write"))
-    stats = actions.add_parser("stats", help="what is in a data set: counts, lengths, frequent terms, coverage")
+    stats = actions.add_parser("stats", help="what a data set holds: counts, lengths, terms, coverage")
     stats.add_argument("folder", type=Path, metavar="DIR", help="a folder that `data build` wrote")
     stats.add_argument("--json", action="store_true", help="print JSON")
     stats.add_argument("--html", type=Path, metavar="FILE", help="also write one page with pictures")
@@ -27,10 +27,12 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[DEFAULT_ID],
         metavar="SOURCE",
-        help="styles.csv, CSV, TSV, JSON, JSONL (also .gz), Parquet, ComfyUI workflows, pictures, folders of all "
-        f"these, or a Hugging Face data set id, in any mixture (default: {DEFAULT_ID})",
+        help="styles.csv, CSV, TSV, JSON, JSONL (also .gz), Parquet, ComfyUI workflows, pictures, folders of "
+        f"all these, or a Hugging Face data set id, in any mixture (default: {DEFAULT_ID})",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write, or to replace")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the folder to write, or to replace"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the splits and the order (default 0)")
     parser.add_argument("--validation", type=float, default=0.05, metavar="PART", help="of all rows (0.05)")
     parser.add_argument("--test", type=float, default=0.05, metavar="PART", help="of all rows (0.05)")
@@ -46,7 +48,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--near", type=float, default=0.8, metavar="J", help="overlap from which a pair repeats another (0.8)"
     )
-    parser.add_argument("--keep-model-written", action="store_true", help="keep pairs that a language model wrote")
+    parser.add_argument("--keep-model-written", action="store_true", help="keep what a language model wrote")
     parser.add_argument("--limit", type=int, metavar="N", help="read at most N pairs from each source")
     parser.add_argument("--quiet", action="store_true", help="no progress bars, no names of skipped files")
 

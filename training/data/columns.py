@@ -14,7 +14,16 @@ from .pairs import KINDS, RawPair, page_id
 
 # First hit wins. Names are compared in lower case without separators, so that `negative_prompt`,
 # `negativePrompt` and `Negative Prompt` are one.
-_PROMPT = ("prompt", "positiveprompt", "positive", "prompttext", "textpositive", "promptpositive", "caption", "text")
+_PROMPT = (
+    "prompt",
+    "positiveprompt",
+    "positive",
+    "prompttext",
+    "textpositive",
+    "promptpositive",
+    "caption",
+    "text",
+)
 _NEGATIVE = (
     "negativeprompt", "negative", "negprompt", "promptnegative", "textnegative", "negativeprompts", "neg",
     "uc", "undesiredcontent", "nprompt",

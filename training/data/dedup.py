@@ -19,7 +19,9 @@ from .store import Store
 
 BANDS, ROWS_PER_BAND = 8, 4
 _COMPARED_AT_MOST = 64  # rows of one bucket that a further row is compared with
-_PERMUTATIONS = np.random.default_rng(20240312).integers(1, 2**63, size=(2, BANDS * ROWS_PER_BAND), dtype=np.uint64)
+_PERMUTATIONS = np.random.default_rng(20240312).integers(
+    1, 2**63, size=(2, BANDS * ROWS_PER_BAND), dtype=np.uint64
+)
 _SCALE, _SHIFT = _PERMUTATIONS[0] | np.uint64(1), _PERMUTATIONS[1]
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -83,10 +85,9 @@ def _buckets(store: Store) -> Iterator[list[int]]:
     """The ids of each bucket that holds more than one row, in order."""
     cursor = store.db.execute("SELECT bucket, id FROM bands ORDER BY bucket, id")
     for _, rows in groupby(cursor, key=lambda row: row[0]):
-        first = next(rows)[1]
-        second = next(rows, None)
-        if second is not None:
-            yield [first, second[1], *(row[1] for row in rows)]
+        members = [row[1] for row in rows]
+        if len(members) > 1:
+            yield members
 
 
 def _later_copies(store: Store, members: list[int], threshold: float) -> Iterator[int]:

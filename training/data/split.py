@@ -29,8 +29,8 @@ class Caps:
     """... one author."""
 
 
-def join_authors(store: Store) -> int:
-    """Give every page its author: the least name among all pages joined to it. Returns how many authors.
+def join_authors(store: Store) -> None:
+    """Give every page its author: the least name among all pages joined to it.
 
     Label propagation with pointer jumping: each round hands every page the least label among the pages it
     shares a negative with, then the label of its label, until nothing changes. The rounds grow with the
@@ -54,7 +54,6 @@ def join_authors(store: Store) -> int:
         pass
     db.execute("DROP TABLE shared")
     _name_authors(store)
-    return int(store.value("SELECT COUNT(DISTINCT author) FROM pages"))
 
 
 def _propagate(store: Store) -> int:
@@ -64,7 +63,9 @@ def _propagate(store: Store) -> int:
         " JOIN pages ON pages.id = shared.page GROUP BY negative"
     )
     db.execute("CREATE INDEX temp.least_negative ON least (negative)")
-    neighbours = "(SELECT MIN(least.label) FROM shared JOIN least USING (negative) WHERE shared.page = pages.id)"
+    neighbours = (
+        "(SELECT MIN(least.label) FROM shared JOIN least USING (negative) WHERE shared.page = pages.id)"
+    )
     changed = db.execute(f"UPDATE pages SET label = {neighbours} WHERE {neighbours} < label").rowcount
     db.execute("DROP TABLE least")
     jump = "(SELECT target.label FROM pages AS target WHERE target.id = pages.label)"
@@ -97,7 +98,9 @@ def break_up_sole_author(store: Store, share: float) -> bool:
     db = store.db
     which = "dropped IS NULL AND page IN (SELECT id FROM pages WHERE label = ?)"
     name = "printf('%012x', negative_key & 281474976710655)"
-    db.execute(f"INSERT OR IGNORE INTO pages (name) SELECT DISTINCT {name} FROM pairs WHERE {which}", (label,))
+    db.execute(
+        f"INSERT OR IGNORE INTO pages (name) SELECT DISTINCT {name} FROM pairs WHERE {which}", (label,)
+    )
     db.execute(f"UPDATE pairs SET page = (SELECT id FROM pages WHERE name = {name}) WHERE {which}", (label,))
     db.execute("UPDATE pages SET label = id, author = name WHERE label IS NULL")
     return True
@@ -133,7 +136,8 @@ def assign(store: Store, seed: int, validation: float, test: float) -> None:
     db = store.db
     db.create_function("author_place", 1, lambda name: place_of(seed, str(name)), deterministic=True)
     db.execute(
-        "CREATE TEMP TABLE authors AS SELECT author, COUNT(*) AS rows, author_place(author) AS place, 0 AS split"
+        "CREATE TEMP TABLE authors AS"
+        " SELECT author, COUNT(*) AS rows, author_place(author) AS place, 0 AS split"
         " FROM pairs JOIN pages ON pages.id = pairs.page WHERE dropped IS NULL GROUP BY author"
     )
     total = store.left()
@@ -141,9 +145,7 @@ def assign(store: Store, seed: int, validation: float, test: float) -> None:
         _fill(store, SPLITS.index(name), round(part * total))
     db.execute("CREATE INDEX temp.authors_name ON authors (author)")
     db.execute("CREATE TEMP TABLE page_split (page INTEGER PRIMARY KEY, split INTEGER)")
-    db.execute(
-        "INSERT INTO page_split SELECT pages.id, authors.split FROM pages JOIN authors USING (author)"
-    )
+    db.execute("INSERT INTO page_split SELECT pages.id, authors.split FROM pages JOIN authors USING (author)")
     db.execute(
         "UPDATE pairs SET split = (SELECT split FROM page_split WHERE page_split.page = pairs.page)"
         " WHERE dropped IS NULL"
@@ -174,5 +176,7 @@ def _fill(store: Store, split: int, target: int) -> None:
 
 def place_of(seed: int, name: str) -> int:
     """A number in [0, 2^63) that `seed` gives to `name`: the same on every machine."""
-    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode()[:64])
+    digest = hashlib.blake2b(
+        name.encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode()[:64]
+    )
     return int.from_bytes(digest.digest(), "big") >> 1

@@ -71,7 +71,8 @@ class Store:
             pair.licence,
         ]  # fmt: skip
         self.db.execute(
-            "INSERT INTO pairs (pair_key, negative_key, term_count, page, place, prompt_set, term_set, columns)"
+            "INSERT INTO pairs"
+            " (pair_key, negative_key, term_count, page, place, prompt_set, term_set, columns)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 pair.pair_key, pair.negative_key, len(pair.terms), self._page(pair.page), place,

@@ -53,8 +53,8 @@ def is_graph(document: Any) -> bool:
 def pairs_in_graph(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(prompt, negative) of each sampler in the graph, each different pair once, in the graph's order.
 
-    A sampler whose positive or negative side leads to no text, or both to the same, gives no pair. Never raises: links to
-    nodes that are not there lead nowhere, and circles are left where they close.
+    A sampler whose positive or negative side leads to no text, or both to the same, gives no pair. Never
+    raises: links to nodes that are not there lead nowhere, and circles are left where they close.
     """
     graph = _read_drawn(document) if isinstance(document.get("nodes"), list) else _read_api(document)
     pairs: dict[tuple[str, str], None] = {}
@@ -99,7 +99,9 @@ def _value(value: Any) -> Any:
 # The order of the text widgets of common nodes, for files from before the page wrote their names down.
 _WIDGETS = {
     "CLIPTextEncode": ("text",),
-    "CLIPTextEncodeSDXL": ("width", "height", "crop_w", "crop_h", "target_width", "target_height", "text_g", "text_l"),
+    "CLIPTextEncodeSDXL": (
+        "width", "height", "crop_w", "crop_h", "target_width", "target_height", "text_g", "text_l",
+    ),
     "CLIPTextEncodeSDXLRefiner": ("ascore", "width", "height", "text"),
     "CLIPTextEncodeFlux": ("clip_l", "t5xxl", "guidance"),
     "CLIPTextEncodeSD3": ("clip_l", "clip_g", "t5xxl", "empty_padding"),
@@ -130,7 +132,9 @@ def _read_drawn(drawing: Mapping[str, Any]) -> Graph:
     for raw in drawing.get("nodes") or ():
         if not isinstance(raw, Mapping) or not isinstance(raw.get("type"), str) or raw.get("mode") == 2:
             continue  # mode 2: muted, it does not run
-        sockets = [s for s in raw.get("inputs") or () if isinstance(s, Mapping) and isinstance(s.get("name"), str)]
+        sockets = [
+            s for s in raw.get("inputs") or () if isinstance(s, Mapping) and isinstance(s.get("name"), str)
+        ]
         inputs = _widget_values(raw, sockets)
         for socket in sockets:
             origin = links.get(str(socket.get("link")))
@@ -180,7 +184,11 @@ def _keep_passages(node: Node, raw: Mapping[str, Any], sockets: list[Mapping[str
     passages: dict[str, Any] = {}
     for slot, output in enumerate(raw.get("outputs") or ()):
         kind = output.get("type") if isinstance(output, Mapping) else None
-        same = [s["name"] for s in sockets if s.get("type") == kind and isinstance(node.inputs.get(s["name"]), Link)]
+        same = [
+            s["name"]
+            for s in sockets
+            if s.get("type") == kind and isinstance(node.inputs.get(s["name"]), Link)
+        ]
         nth = sum(o.get("type") == kind for o in raw["outputs"][:slot] if isinstance(o, Mapping))
         if same:
             passages[str(slot)] = node.inputs[same[min(nth, len(same) - 1)]]
@@ -205,13 +213,19 @@ def _join_set_and_get(graph: Graph) -> None:
 # --- Where the walk begins
 
 _SAMPLER = re.compile(r"sampler|guider|upscale.*(?:ultimate|sd)|ultimate.*upscale", re.IGNORECASE)
-_NO_SAMPLER = re.compile(r"KSamplerSelect|SamplerSelect|scheduler|provider|settings|parameters|info", re.IGNORECASE)
-_PIPE = re.compile(r"(?:.*_)?pipe(?:_?\d+)?|(?:base_|sdxl_)?(?:ctx|context)(?:_?\d+)?|sdxl_tuple", re.IGNORECASE)
+_NO_SAMPLER = re.compile(
+    r"KSamplerSelect|SamplerSelect|scheduler|provider|settings|parameters|info", re.IGNORECASE
+)
+_PIPE = re.compile(
+    r"(?:.*_)?pipe(?:_?\d+)?|(?:base_|sdxl_)?(?:ctx|context)(?:_?\d+)?|sdxl_tuple", re.IGNORECASE
+)
 
 
 def _samplers(graph: Graph) -> list[Node]:
     """Nodes that sample with a positive and a negative side; without any, whatever else has both sides."""
-    samplers = [node for node in graph.values() if _SAMPLER.search(node.kind) and not _NO_SAMPLER.search(node.kind)]
+    samplers = [
+        node for node in graph.values() if _SAMPLER.search(node.kind) and not _NO_SAMPLER.search(node.kind)
+    ]
     samplers = [node for node in samplers if not node.bypassed and _has_sides(node)]
     if samplers:
         return samplers
@@ -236,17 +250,24 @@ _MAKES_TEXT = re.compile(
     r"|chat|translat|negopt|promptgen|enhance",
     re.IGNORECASE,
 )
+_NO_WORDS = ("", "true", "false")  # switches that packs write as text
 _NO_TEXT = re.compile(r"zero.?out", re.IGNORECASE)
+_NO_WORDS = ("", "true", "false")  # switches that packs write as text
 _TEXT_NAME = re.compile(
-    r"(?:text|string|str|prompt|value|part|input|any|item|tag|line)s?(?:[_ -]?(?:[a-z]|\d{1,3}|field|input|value))?"
+    r"(?:text|string|str|prompt|value|part|input|any|item|tag|line)s?"
+    r"(?:[_ -]?(?:[a-z]|\d{1,3}|field|input|value))?"
     r"|(?:opt_)?(?:prefix|suffix|prepend|append|pre_text|post_text)(?:_text)?|populated_text|wildcard_text"
     r"|clip_[lg]|t5xxl|prompt_[lg]|text_[lg]|multiline_text|custom_text|positive_prompt|negative_prompt|",
     re.IGNORECASE,
 )
 _CONDITIONING_NAME = re.compile(r"cond(?:itioning)?s?(?:_?(?:\d+|to|from|base|[a-z]))?|guider", re.IGNORECASE)
-_POSITIVE_NAME = re.compile(r"(?:\w+_)?positive(?:_\w+)?|pos(?:_\w+)?|cond1|conditioning_positive", re.IGNORECASE)
+_POSITIVE_NAME = re.compile(
+    r"(?:\w+_)?positive(?:_\w+)?|pos(?:_\w+)?|cond1|conditioning_positive", re.IGNORECASE
+)
 _NEGATIVE_NAME = re.compile(r"(?:\w+_)?negative(?:_\w+)?|neg(?:_\w+)?", re.IGNORECASE)
-_SIDE_NO_TEXT = re.compile(r"ascore|strength|weight|interpretation|normaliz|guidance|mode|type|seed", re.IGNORECASE)
+_SIDE_NO_TEXT = re.compile(
+    r"ascore|strength|weight|interpretation|normaliz|guidance|mode|type|seed", re.IGNORECASE
+)
 _SEPARATOR = ("delimiter", "separator", "seperator", "join_with", "delimeter")
 _SELECTORS = ("select", "selected", "index", "input_index", "Input", "selected_index")
 # Nodes with several texts, one an output.
@@ -279,7 +300,7 @@ class _Walk:
     def _follow(self, value: Any, side: str) -> list[str]:
         """The texts of an input: its own value, or what its link leads to."""
         if isinstance(value, str):
-            return [value] if value.strip() else []
+            return [value] if value.strip().lower() not in _NO_WORDS else []
         if not isinstance(value, Link):
             return []
         node = self._graph.get(value.node)
@@ -331,7 +352,9 @@ class _Walk:
 
     def _from_plain(self, node: Node, side: str) -> list[str]:
         """Along inputs that hold conditioning or text, joined with the node's own separator."""
-        names = [n for n in node.inputs if _CONDITIONING_NAME.fullmatch(n) and isinstance(node.inputs[n], Link)]
+        names = [
+            n for n in node.inputs if _CONDITIONING_NAME.fullmatch(n) and isinstance(node.inputs[n], Link)
+        ]
         names = names or [n for n in node.inputs if _TEXT_NAME.fullmatch(n)]
         if any(n in node.inputs and self._follow(node.inputs[n], side) for n in ("populated_text",)):
             names = ["populated_text"]
@@ -339,7 +362,9 @@ class _Walk:
             # one way in, whatever its name: reroutes, and boxes such as "easy positive" on the negative side
             names = list(node.inputs) if len(node.inputs) == 1 else []
         parts = [text for name in _in_order(names) for text in self._follow(node.inputs[name], side)]
-        separator = next((str(node.inputs[n]) for n in _SEPARATOR if isinstance(node.inputs.get(n), str)), None)
+        separator = next(
+            (str(node.inputs[n]) for n in _SEPARATOR if isinstance(node.inputs.get(n), str)), None
+        )
         if separator is not None and len(parts) > 1:
             return [_joined(parts, separator.replace("\\n", "\n"))]
         return list(dict.fromkeys(parts))

@@ -46,6 +46,6 @@ def _records(name: str) -> Iterator[dict[str, Any]]:
     except Exception as error:  # the library raises whatever its many parts raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise DataError(
-            f"cannot read the data set {name} from the Hugging Face Hub: {reason}. Check the id and the network, "
-            "or download it elsewhere and give its folder or files instead"
+            f"cannot read the data set {name} from the Hugging Face Hub: {reason}. Check the id and the "
+            "network, or download it elsewhere and give its folder or files instead"
         ) from error

@@ -1,8 +1,8 @@
 """Pictures: the prompt and negative prompt that a program wrote into a PNG, JPEG or WebP file.
 
 Looks where the programs write: PNG text chunks, EXIF UserComment (A1111 and its kin), EXIF Make, Model and
-ImageDescription (ComfyUI's WebP). What the text means is `infotext`'s, `comfyui_graph`'s and `columns`' business.
-No pixel is decoded. A .txt file beside a picture (A1111's "save text") is read the same way.
+ImageDescription (ComfyUI's WebP). What the text means is the business of `infotext`, `comfyui_graph` and
+`columns`. No pixel is decoded. A .txt file beside a picture (A1111's "save text") is read the same way.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _exif_from_bytes(data: bytes) -> dict[str, str]:
     try:
         exif.load(data)
         return _exif_texts(exif)
-    except Exception:  # noqa: BLE001 - as above; the picture may still have its text elsewhere
+    except Exception:  # as above; the picture may still have its text elsewhere
         return {}
 
 
