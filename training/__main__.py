@@ -15,6 +15,8 @@ from negopt.errors import NegOptError, OptionError
 
 COMMANDS = {
     "data": ("training.data.cli", "build a clean data set from prompts and negative prompts; its statistics"),
+    "sft": ("training.sft", "supervised fine-tuning: learn to write what people write"),
+    "evaluate-text": ("training.evaluate_text", "term F1 of a model and of the baselines it must beat"),
 }
 
 

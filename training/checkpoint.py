@@ -1,0 +1,81 @@
+"""The state of a training run on disk: weights, optimizer moments and counters, as safetensors.
+
+What is written here is all that a resumed run needs, since the order of batches and the dropout of
+each step follow from (seed, step) alone. A checkpoint appears whole or not at all: it is written beside
+the old one and renamed, so a run killed while saving resumes from the checkpoint before.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from negopt.errors import ModelError
+from training.atomic import replace_folder
+
+WEIGHTS, MOMENTS, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+
+
+def save_checkpoint(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> None:
+    """Write `folder` anew; `state` holds JSON values."""
+    with replace_folder(folder) as fresh:
+        save_file(_contiguous(dict(model.named_parameters())), fresh / WEIGHTS)
+        save_file(_contiguous(_moments(model, optimizer)), fresh / MOMENTS)
+        (fresh / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+
+
+def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put the run in `folder` back into `model` and `optimizer`; returns its state.
+
+    Raises `ModelError` when the checkpoint is damaged or belongs to another model.
+    """
+    try:
+        weights = load_file(folder / WEIGHTS)
+        moments = load_file(folder / MOMENTS)
+        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(weights[name])
+                own = {key: moments[f"{name}|{key}"] for key in state["moments"]}
+                optimizer.state[parameter] = {k: v.to(_place(k, v, parameter)) for k, v in own.items()}
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder}: cannot resume from this checkpoint ({error}); delete the folder to start anew"
+        ) from error
+    return state
+
+
+def load_weights(folder: Path, model: torch.nn.Module) -> None:
+    """Only the weights of a checkpoint."""
+    weights = load_file(folder / WEIGHTS)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
+
+
+def moment_names(optimizer: torch.optim.Optimizer) -> list[str]:
+    """Names of the tensors that the optimizer keeps for each parameter ("exp_avg", "step"...)."""
+    return sorted({name for state in optimizer.state.values() for name in state})
+
+
+def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}|{key}": torch.as_tensor(value)
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+
+
+def _place(name: str, value: torch.Tensor, parameter: torch.Tensor) -> torch.device:
+    """The step counter of torch's optimizers stays on the CPU; moments live beside their parameter."""
+    return torch.device("cpu") if name == "step" else parameter.device

@@ -1,0 +1,74 @@
+"""Writing a model folder: what `negopt.load` and transformers' `from_pretrained` both open.
+
+The layout is Hugging Face's: config.json, model.safetensors (half precision), tokenizer.json,
+generation_config.json, and a model card; `negopt.json` holds what only the generator reads.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import T5ForConditionalGeneration
+
+from negopt.locate import SETTINGS, TOKENIZER
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+
+
+def write_model(
+    folder: Path,
+    model: T5ForConditionalGeneration,
+    tokenizer_file: Path,
+    settings: dict[str, Any],
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write all files but the card into an existing, empty folder."""
+    tensors = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
+    model.save_pretrained(folder, state_dict=tensors)
+    config_file = folder / "config.json"
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    config["dtype"] = str(dtype).removeprefix("torch.")
+    config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    shutil.copyfile(tokenizer_file, folder / TOKENIZER)
+    described = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "model_max_length": 512,
+    }
+    (folder / TOKENIZER_CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False)
+    (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
+
+
+def learn_settings(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the generator wants to know of people's habits: see `negopt.generator.Settings`.
+
+    A term's emphasis is the median of all weights that people gave it, plain ones counted as 1, where
+    at least 20 wrote it; medians below 1.05 say that it is usually left plain. An embedding's name is
+    its most frequent spelling.
+    """
+    weights: defaultdict[str, list[float]] = defaultdict(list)
+    spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        for term, weight in zip(row["terms"], row["weights"], strict=True):
+            weights[term].append(weight)
+        for name in row["embeddings"]:
+            spellings[name.lower()][name] += 1
+    medians = {t: statistics.median(ws) for t, ws in weights.items() if len(ws) >= 20}
+    return {
+        "emphasis": {t: round(min(w, 1.5), 2) for t, w in medians.items() if w >= 1.05},
+        "embeddings": {
+            name: max(counts, key=lambda spelled: (counts[spelled], spelled))
+            for name, counts in spellings.items()
+            if counts.total() >= 20
+        },
+    }

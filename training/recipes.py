@@ -1,0 +1,76 @@
+"""The presets of `python -m training sft`: one named set of numbers each, overridable on the command line.
+
+`mini` is the recipe of the bundled model: a small T5-v1.1 from scratch on a vocabulary of terms, its
+embeddings begun from a sentence encoder, the order of terms left free. `paper` is the recipe of
+arXiv 2403.07605, section 3: a pretrained T5 fine-tuned on prompt -> negative prompt, with its own word
+pieces, in the order written; numbers that the paper leaves open are the customary ones for T5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from training.examples import Order
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Sizes of a network that is trained from scratch (T5-v1.1, gated GELU, tied embeddings)."""
+
+    d_model: int = 256
+    d_ff: int = 640
+    d_kv: int = 32
+    heads: int = 8
+    encoder_layers: int = 4
+    decoder_layers: int = 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training run gives, besides its data and its base model."""
+
+    base: str = "mini"
+    order: Order = "free"
+    epochs: int = 12
+    batch_size: int = 64
+    accumulate: int = 1
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    """Share of all steps in which the learning rate rises; it then falls to zero along a cosine."""
+    dropout: float = 0.1
+    embedding_rate: float = 0.3
+    max_prompt_tokens: int = 80
+    max_terms: int = 60
+    piece_embeddings: str = "minilm"
+    """Where the embeddings of a new vocabulary begin: "minilm" or "random"."""
+    precision: str = "auto"
+    """"bf16", "fp32", or "auto": bf16 where the machine computes it in hardware."""
+    evaluate_every: float = 1.0
+    """Epochs between two validations."""
+    patience: int = 3
+    """Validations without a better likelihood after which the run stops."""
+    seed: int = 0
+    network: NetworkSize = field(default_factory=NetworkSize)
+
+    def changed(self, **values: Any) -> Recipe:
+        """A copy with the values that are not None; keys of `NetworkSize` go into `network`."""
+        given = {name: value for name, value in values.items() if value is not None}
+        inner = {name: given.pop(name) for name in list(given) if name in NetworkSize.__dataclass_fields__}
+        return replace(self, **given, network=replace(self.network, **inner))
+
+
+PRESETS: dict[str, Recipe] = {
+    "mini": Recipe(),
+    "paper": Recipe(
+        base="google-t5/t5-small",
+        order="written",
+        epochs=5,
+        batch_size=64,
+        learning_rate=3e-4,
+        weight_decay=0.0,
+        embedding_rate=0.0,
+        max_prompt_tokens=96,
+    ),
+}
