@@ -41,9 +41,7 @@ def _head(name: str, summary: Mapping[str, Any]) -> str:
     rows = summary["rows"]
     total = sum(rows.values())
     size = next((label for most, label in _SIZES if total < most), "1M<n<10M" if total < 10**7 else "n>10M")
-    files = "".join(
-        f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in rows if rows[split]
-    )
+    files = "".join(f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in rows if rows[split])
     return (
         "---\nlicense: other\nlanguage:\n- en\ntask_categories:\n- text-generation\ntags:\n"
         "- negative-prompt\n- stable-diffusion\n- text-to-image\n"
@@ -89,10 +87,10 @@ def _splits(summary: Mapping[str, Any]) -> str:
     caps = options["caps"]
     text = (
         "## Splits\n\n"
-        f"By author, from seed {options['seed']}: pages that share a negative of {LONG_NEGATIVE} or more terms "
-        f"which at most {RARE_NEGATIVE} pages use are taken for one author, and an author's rows are all in one "
-        "split. Where a source names no author, rows with the same negative count as one page. Authors with "
-        "more than a tenth of what validation or test wants are in train. Caps (0 is none): "
+        f"By author, from seed {options['seed']}: pages that share a negative of {LONG_NEGATIVE} or more "
+        f"terms which at most {RARE_NEGATIVE} pages use are taken for one author, and an author's rows are "
+        "all in one split. Where a source names no author, rows with the same negative count as one page. "
+        "Authors with more than a tenth of what validation or test wants are in train. Caps (0 is none): "
         f"{caps['favourite']} rows for one negative of one author, {caps['negative']} for one negative, "
         f"{caps['page']} for one author.\n"
     )

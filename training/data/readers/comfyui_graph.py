@@ -132,9 +132,7 @@ def _read_drawn(drawing: Mapping[str, Any]) -> Graph:
     for raw in drawing.get("nodes") or ():
         if not isinstance(raw, Mapping) or not isinstance(raw.get("type"), str) or raw.get("mode") == 2:
             continue  # mode 2: muted, it does not run
-        sockets = [
-            s for s in raw.get("inputs") or () if isinstance(s, Mapping) and isinstance(s.get("name"), str)
-        ]
+        sockets = [s for s in raw.get("inputs") or () if isinstance(s, Mapping) and isinstance(s.get("name"), str)]
         inputs = _widget_values(raw, sockets)
         for socket in sockets:
             origin = links.get(str(socket.get("link")))
@@ -184,11 +182,7 @@ def _keep_passages(node: Node, raw: Mapping[str, Any], sockets: list[Mapping[str
     passages: dict[str, Any] = {}
     for slot, output in enumerate(raw.get("outputs") or ()):
         kind = output.get("type") if isinstance(output, Mapping) else None
-        same = [
-            s["name"]
-            for s in sockets
-            if s.get("type") == kind and isinstance(node.inputs.get(s["name"]), Link)
-        ]
+        same = [s["name"] for s in sockets if s.get("type") == kind and isinstance(node.inputs.get(s["name"]), Link)]
         nth = sum(o.get("type") == kind for o in raw["outputs"][:slot] if isinstance(o, Mapping))
         if same:
             passages[str(slot)] = node.inputs[same[min(nth, len(same) - 1)]]
@@ -213,19 +207,13 @@ def _join_set_and_get(graph: Graph) -> None:
 # --- Where the walk begins
 
 _SAMPLER = re.compile(r"sampler|guider|upscale.*(?:ultimate|sd)|ultimate.*upscale", re.IGNORECASE)
-_NO_SAMPLER = re.compile(
-    r"KSamplerSelect|SamplerSelect|scheduler|provider|settings|parameters|info", re.IGNORECASE
-)
-_PIPE = re.compile(
-    r"(?:.*_)?pipe(?:_?\d+)?|(?:base_|sdxl_)?(?:ctx|context)(?:_?\d+)?|sdxl_tuple", re.IGNORECASE
-)
+_NO_SAMPLER = re.compile(r"KSamplerSelect|SamplerSelect|scheduler|provider|settings|parameters|info", re.IGNORECASE)
+_PIPE = re.compile(r"(?:.*_)?pipe(?:_?\d+)?|(?:base_|sdxl_)?(?:ctx|context)(?:_?\d+)?|sdxl_tuple", re.IGNORECASE)
 
 
 def _samplers(graph: Graph) -> list[Node]:
     """Nodes that sample with a positive and a negative side; without any, whatever else has both sides."""
-    samplers = [
-        node for node in graph.values() if _SAMPLER.search(node.kind) and not _NO_SAMPLER.search(node.kind)
-    ]
+    samplers = [node for node in graph.values() if _SAMPLER.search(node.kind) and not _NO_SAMPLER.search(node.kind)]
     samplers = [node for node in samplers if not node.bypassed and _has_sides(node)]
     if samplers:
         return samplers
@@ -252,7 +240,6 @@ _MAKES_TEXT = re.compile(
 )
 _NO_WORDS = ("", "true", "false")  # switches that packs write as text
 _NO_TEXT = re.compile(r"zero.?out", re.IGNORECASE)
-_NO_WORDS = ("", "true", "false")  # switches that packs write as text
 _TEXT_NAME = re.compile(
     r"(?:text|string|str|prompt|value|part|input|any|item|tag|line)s?"
     r"(?:[_ -]?(?:[a-z]|\d{1,3}|field|input|value))?"
@@ -261,13 +248,9 @@ _TEXT_NAME = re.compile(
     re.IGNORECASE,
 )
 _CONDITIONING_NAME = re.compile(r"cond(?:itioning)?s?(?:_?(?:\d+|to|from|base|[a-z]))?|guider", re.IGNORECASE)
-_POSITIVE_NAME = re.compile(
-    r"(?:\w+_)?positive(?:_\w+)?|pos(?:_\w+)?|cond1|conditioning_positive", re.IGNORECASE
-)
+_POSITIVE_NAME = re.compile(r"(?:\w+_)?positive(?:_\w+)?|pos(?:_\w+)?|cond1|conditioning_positive", re.IGNORECASE)
 _NEGATIVE_NAME = re.compile(r"(?:\w+_)?negative(?:_\w+)?|neg(?:_\w+)?", re.IGNORECASE)
-_SIDE_NO_TEXT = re.compile(
-    r"ascore|strength|weight|interpretation|normaliz|guidance|mode|type|seed", re.IGNORECASE
-)
+_SIDE_NO_TEXT = re.compile(r"ascore|strength|weight|interpretation|normaliz|guidance|mode|type|seed", re.IGNORECASE)
 _SEPARATOR = ("delimiter", "separator", "seperator", "join_with", "delimeter")
 _SELECTORS = ("select", "selected", "index", "input_index", "Input", "selected_index")
 # Nodes with several texts, one an output.
@@ -326,9 +309,10 @@ class _Walk:
         sides = _SIDE_BY_SLOT.get(node.kind, ())
         if slot < len(sides):
             side = sides[slot] or side
-        chosen = _selected(node)
-        if chosen is not None:
-            return self._follow(inputs[chosen], side)
+        let_through = _let_through(node)
+        if let_through is not None:
+            found = (self._follow(inputs.get(name), side) for name in let_through)
+            return next((texts for texts in found if texts), [])
         if _is_replacement(node):
             return self._replaced(node, side)
         sided = self._from_side(node, side)
@@ -352,9 +336,7 @@ class _Walk:
 
     def _from_plain(self, node: Node, side: str) -> list[str]:
         """Along inputs that hold conditioning or text, joined with the node's own separator."""
-        names = [
-            n for n in node.inputs if _CONDITIONING_NAME.fullmatch(n) and isinstance(node.inputs[n], Link)
-        ]
+        names = [n for n in node.inputs if _CONDITIONING_NAME.fullmatch(n) and isinstance(node.inputs[n], Link)]
         names = names or [n for n in node.inputs if _TEXT_NAME.fullmatch(n)]
         if any(n in node.inputs and self._follow(node.inputs[n], side) for n in ("populated_text",)):
             names = ["populated_text"]
@@ -362,9 +344,7 @@ class _Walk:
             # one way in, whatever its name: reroutes, and boxes such as "easy positive" on the negative side
             names = list(node.inputs) if len(node.inputs) == 1 else []
         parts = [text for name in _in_order(names) for text in self._follow(node.inputs[name], side)]
-        separator = next(
-            (str(node.inputs[n]) for n in _SEPARATOR if isinstance(node.inputs.get(n), str)), None
-        )
+        separator = next((str(node.inputs[n]) for n in _SEPARATOR if isinstance(node.inputs.get(n), str)), None)
         if separator is not None and len(parts) > 1:
             return [_joined(parts, separator.replace("\\n", "\n"))]
         return list(dict.fromkeys(parts))
@@ -378,21 +358,20 @@ class _Walk:
         return [text.replace(find, replacement) if find else text] if text else []
 
 
-def _selected(node: Node) -> str | None:
-    """The input that a switch lets through, by its number (from 1; from 0 where there is an input 0)."""
+def _let_through(node: Node) -> list[str] | None:
+    """The inputs that a switch may let through, best first; None where the node is no switch.
+
+    A number chooses the input that ends in it; a switch without a number takes the first that is connected.
+    """
     if "switch" not in node.kind.lower():
         return None
-    number = next((node.inputs[n] for n in _SELECTORS if isinstance(node.inputs.get(n), int)), None)
-    numbered: dict[int, str] = {}
-    for name, value in node.inputs.items():
-        digits = re.search(r"(\d+)$", name)
-        if digits and (isinstance(value, Link) or (isinstance(value, str) and value)):
-            numbered[int(digits[1])] = name
+    numbered = {int(digits[1]): name for name in node.inputs if (digits := re.search(r"(\d+)$", name))}
     if not numbered:
         return None
-    if number is None:  # "any switch": the first that is connected
-        return numbered[min(numbered)]
-    return numbered.get(int(number))
+    number = next((node.inputs[n] for n in _SELECTORS if isinstance(node.inputs.get(n), int)), None)
+    if number is None:
+        return [numbered[place] for place in sorted(numbered)]
+    return [numbered[number]] if number in numbered else []
 
 
 def _is_replacement(node: Node) -> bool:

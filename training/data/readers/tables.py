@@ -62,9 +62,7 @@ def _from_records(path: Path, records: Iterable[Any], log: ReadLog, kind: str = 
         if not isinstance(record, Mapping):
             log.bad_record(path.name, "not an object")
             continue
-        pair = pair_from_record(record, source=path.name, kind=kind, page=page) or _infotext_pair(
-            path, record
-        )
+        pair = pair_from_record(record, source=path.name, kind=kind, page=page) or _infotext_pair(path, record)
         if pair is None:
             log.without_pair += 1
         else:
