@@ -133,15 +133,11 @@ def _finish(store: Store, summary: dict[str, Any], options: BuildOptions, quiet:
     dropped.update(split.cap(store, options.caps))
     split.assign(store, options.seed, options.validation, options.test)
     summary["authors"] = int(
-        store.value(
-            "SELECT COUNT(DISTINCT author) FROM pairs JOIN pages ON pages.id = page WHERE dropped IS NULL"
-        )
+        store.value("SELECT COUNT(DISTINCT author) FROM pairs JOIN pages ON pages.id = page WHERE dropped IS NULL")
     )
 
 
-def _write_splits(
-    store: Store, folder: Path, quiet: bool
-) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+def _write_splits(store: Store, folder: Path, quiet: bool) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """Write the Parquet files; returns rows by split, by source and by licence. Empty splits have no file."""
     counts: dict[str, int] = {}
     sources: Counter[str] = Counter()

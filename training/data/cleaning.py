@@ -37,9 +37,7 @@ COPIED = 0.5
 """From this part of its terms on a negative that also stands in the prompt was copied or swapped."""
 
 # Where a style says "your prompt here": A1111 and Fooocus `{prompt}`, AI Horde `{p}` and `{np}`.
-_PLACEHOLDER = re.compile(
-    r"\{(?:prompt|p|np|negative|negative_prompt)\}|\[prompt\]|###.*", re.IGNORECASE | re.DOTALL
-)
+_PLACEHOLDER = re.compile(r"\{(?:prompt|p|np|negative|negative_prompt)\}|\[prompt\]|###.*", re.IGNORECASE | re.DOTALL)
 _LABEL = re.compile(r"^\W*negative[ _]?prompts?\b[\s:,.=]*", re.IGNORECASE)
 _EMPTY_FRAGMENT = re.compile(r"(?:^|(?<=[,.]))\s*[,.](?=\s|$)")
 _WRITTEN_BY_MODEL = re.compile(

@@ -30,9 +30,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         help="styles.csv, CSV, TSV, JSON, JSONL (also .gz), Parquet, ComfyUI workflows, pictures, folders of "
         f"all these, or a Hugging Face data set id, in any mixture (default: {DEFAULT_ID})",
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the folder to write, or to replace"
-    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write, or to replace")
     parser.add_argument("--seed", type=int, default=0, help="of the splits and the order (default 0)")
     parser.add_argument("--validation", type=float, default=0.05, metavar="PART", help="of all rows (0.05)")
     parser.add_argument("--test", type=float, default=0.05, metavar="PART", help="of all rows (0.05)")

@@ -44,9 +44,7 @@ class ContentFilter:
             return "explicit prompt"
         if self._is_hateful(text):
             return "hateful prompt"
-        if any(
-            self._minors.search(term) and self._explicit.search(term) for term in map(_plain, negative_terms)
-        ):
+        if any(self._minors.search(term) and self._explicit.search(term) for term in map(_plain, negative_terms)):
             return "sexual content about minors"
         return None
 
@@ -55,9 +53,7 @@ class ContentFilter:
         text = _plain(term)
         if text in self._allowed:
             return self._allowed[text]
-        if any(p.search(text) for p in (self._explicit, self._intimate, self._never)) or self._is_hateful(
-            text
-        ):
+        if any(p.search(text) for p in (self._explicit, self._intimate, self._never)) or self._is_hateful(text):
             return None
         return term
 

@@ -15,9 +15,7 @@ NEEDED = ("prompt", "text", "terms", "embeddings")
 def load_split(folder: Path, split: str) -> Dataset:
     """One split, as rows on disk; raises `DataError` when the folder is no data set of ours."""
     if not folder.is_dir():
-        raise DataError(
-            f"{folder}: no such folder; make one with: python -m training data build SOURCE --out {folder}"
-        )
+        raise DataError(f"{folder}: no such folder; make one with: python -m training data build SOURCE --out {folder}")
     disable_progress_bar()
     try:
         rows = load_dataset(str(folder), split=split)

@@ -19,9 +19,7 @@ from .store import Store
 
 BANDS, ROWS_PER_BAND = 8, 4
 _COMPARED_AT_MOST = 64  # rows of one bucket that a further row is compared with
-_PERMUTATIONS = np.random.default_rng(20240312).integers(
-    1, 2**63, size=(2, BANDS * ROWS_PER_BAND), dtype=np.uint64
-)
+_PERMUTATIONS = np.random.default_rng(20240312).integers(1, 2**63, size=(2, BANDS * ROWS_PER_BAND), dtype=np.uint64)
 _SCALE, _SHIFT = _PERMUTATIONS[0] | np.uint64(1), _PERMUTATIONS[1]
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 

@@ -63,9 +63,7 @@ def _propagate(store: Store) -> int:
         " JOIN pages ON pages.id = shared.page GROUP BY negative"
     )
     db.execute("CREATE INDEX temp.least_negative ON least (negative)")
-    neighbours = (
-        "(SELECT MIN(least.label) FROM shared JOIN least USING (negative) WHERE shared.page = pages.id)"
-    )
+    neighbours = "(SELECT MIN(least.label) FROM shared JOIN least USING (negative) WHERE shared.page = pages.id)"
     changed = db.execute(f"UPDATE pages SET label = {neighbours} WHERE {neighbours} < label").rowcount
     db.execute("DROP TABLE least")
     jump = "(SELECT target.label FROM pages AS target WHERE target.id = pages.label)"
@@ -98,9 +96,7 @@ def break_up_sole_author(store: Store, share: float) -> bool:
     db = store.db
     which = "dropped IS NULL AND page IN (SELECT id FROM pages WHERE label = ?)"
     name = "printf('%012x', negative_key & 281474976710655)"
-    db.execute(
-        f"INSERT OR IGNORE INTO pages (name) SELECT DISTINCT {name} FROM pairs WHERE {which}", (label,)
-    )
+    db.execute(f"INSERT OR IGNORE INTO pages (name) SELECT DISTINCT {name} FROM pairs WHERE {which}", (label,))
     db.execute(f"UPDATE pairs SET page = (SELECT id FROM pages WHERE name = {name}) WHERE {which}", (label,))
     db.execute("UPDATE pages SET label = id, author = name WHERE label IS NULL")
     return True
@@ -176,7 +172,5 @@ def _fill(store: Store, split: int, target: int) -> None:
 
 def place_of(seed: int, name: str) -> int:
     """A number in [0, 2^63) that `seed` gives to `name`: the same on every machine."""
-    digest = hashlib.blake2b(
-        name.encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode()[:64]
-    )
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode()[:64])
     return int.from_bytes(digest.digest(), "big") >> 1

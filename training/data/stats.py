@@ -178,9 +178,7 @@ def as_text(stats: Stats) -> str:
 def write_page(path: Path, stats: Stats) -> None:
     """One HTML file without scripts or outside links: the tables, and bars for terms and coverage."""
     terms = _bars([(term, count) for term, count in stats.frequent_terms], "{:,}")
-    coverage = _bars(
-        [(f"first {size:,} terms", 100 * share) for size, share in stats.coverage.items()], "{:.1f}%", 100
-    )
+    coverage = _bars([(f"first {size:,} terms", 100 * share) for size, share in stats.coverage.items()], "{:.1f}%", 100)
     tables = as_text(stats).partition("\nmost frequent terms")[0]
     path.write_text(
         "<!doctype html><meta charset=utf-8><title>Negative prompts</title>"
