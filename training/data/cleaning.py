@@ -157,7 +157,8 @@ def _without_placeholder(text: str) -> str:
     bare = _PLACEHOLDER.sub(" ", text)
     if bare == text:
         return text
-    return re.sub(r"[ \t]{2,}", " ", _EMPTY_FRAGMENT.sub("", bare)).strip(" ,.\t\n")
+    tidy = re.sub(r"[ \t]+([,.])", r"\1", re.sub(r"[ \t]{2,}", " ", bare))
+    return _EMPTY_FRAGMENT.sub("", tidy).strip(" ,.\t\n")
 
 
 def _asked_for(prompt: Prompt) -> str:
