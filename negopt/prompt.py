@@ -36,9 +36,7 @@ def read_prompt(prompt: str) -> Prompt:
     tail: list[str] | None = None  # what was asked for since a negation: "no text, signs, or logos"
     for fragment in read_fragments(_PARAMETER.sub(_as_words, prompt)):
         text = (
-            ""
-            if _NAMES_FILE.match(fragment.text)
-            else plain_words(fragment.text.replace("(", " ").replace(")", " "))
+            "" if _NAMES_FILE.match(fragment.text) else plain_words(fragment.text.replace("(", " ").replace(")", " "))
         )
         if not text:
             continue
@@ -90,12 +88,8 @@ _LINK = frozenset(
     "amid among around inside outside like via".split()
 )
 # Words that end what a negation covers: "without people | at night".
-_END = _CLAUSE | (
-    _LINK - {"and", "or", "of", "wearing", "holding", "showing", "having", "including", "to", "for"}
-)
-_END |= frozenset(
-    "just only standing sitting walking yet so anywhere allowed present whatsoever please".split()
-)
+_END = _CLAUSE | (_LINK - {"and", "or", "of", "wearing", "holding", "showing", "having", "including", "to", "for"})
+_END |= frozenset("just only standing sitting walking yet so anywhere allowed present whatsoever please".split())
 
 _NEGATION = re.compile(
     r"""
@@ -185,18 +179,12 @@ _NOBODY = frozenset(("nobody", "noone", "no-one", "no-body"))
 
 def _list_goes_on(words: list[str], index: int) -> bool:
     """Whether "and" at `index` joins two negated things: "no text and logos", not "no text and vivid colors"."""
-    return (
-        words[index + 1 : index + 2] != []
-        and words[index + 1] not in _ARTICLES | _END
-        and len(words) == index + 2
-    )
+    return words[index + 1 : index + 2] != [] and words[index + 1] not in _ARTICLES | _END and len(words) == index + 2
 
 
 # What says nothing at the edge of a phrase.
 _EDGE = frozenset("a an the any some and or with of in at by is are to its very too so overly".split())
-_LEADING = _EDGE | frozenset(
-    "wearing having showing including containing adding using being holding visible".split()
-)
+_LEADING = _EDGE | frozenset("wearing having showing including containing adding using being holding visible".split())
 
 
 def _bare(words: list[str]) -> str:

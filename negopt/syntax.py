@@ -58,6 +58,11 @@ _SYMBOL = re.compile(
 _DASH = str.maketrans(dict.fromkeys("‐‑‒–−", "-"))
 
 
+def word_set(text: str) -> frozenset[str]:
+    """The words of `text`; tables of words read better as text."""
+    return frozenset(text.split())
+
+
 def plain_words(text: str) -> str:
     """`text` in lower case with underscores and symbols as single spaces, free of outer punctuation."""
     words = " ".join(_SYMBOL.sub(" ", text.translate(_DASH).lower()).split())
@@ -70,7 +75,7 @@ _MARK = re.compile(
     (?= [\s\\<eE_$\d(){}\[\]:;,|.!?\-–—/~+BACFMS、。،؛।•] ) (?:   # what a mark can begin with, for speed
     \\ (?P<escaped> [()\[\]{}<>|:,;\\] )
   | (?P<setting> < set \s [^<>\n]{0,80} > [^<>\n]{0,80} < /set > )
-  | < (?!set\s) (?P<tag>   [^\s<>,|][^<>\n]{0,300} ) >
+  | < (?!set\s) (?P<tag> [^\s<>,|][^<>\n]{0,300} ) >
   | (?P<embedding> (?<!\w) (?i:embedding) \s? : \s? [^\s,:;()<>\[\]{}|]{1,200} )
   | (?P<dropped> (?<!\w) __ (?=[^\W_]) [\w\-/*.~@+:]{1,80}? __ (?!\w)     # __wildcard__
                | \$\{ [^{}\n]{0,200} \}                                   # ${variable}, ${name=value}
@@ -83,7 +88,8 @@ _MARK = re.compile(
     (?P<close> [)\]}] )
     (?: \s? : \s? (?P<after> NUMBER ) (?= [\s,;|(<] | $ ) | (?P<glued> \d\.\d{1,3} ) (?![\w.]) )?
   | (?P<join> (?<!\w) (?: BREAK | AND (?: _PERP | _SALT | _TOPK )? | ADD(?: COL|ROW|COMM|BASE ) ) (?!\w) )
-  | (?<![\s,(:]\d) (?<![\s,(:]\d\d) (?<!^\d) :{1,2} \s? (?P<number> NUMBER ) (?= \s? (?: [,;|\n<] | $ ) | \s AND\b )   # a weight without brackets
+  | (?<![\s,(:]\d) (?<![\s,(:]\d\d) (?<!^\d)      # a weight without brackets, but not 16:9
+    :{1,2} \s? (?P<number> NUMBER ) (?= \s? (?: [,;|\n<] | $ ) | \s AND\b )
   | (?P<stop> [,;|\n、。،؛।•—]
             | (?: (?<=\w\w) | (?<=\s) ) (?<!\b[MmDdSsVv][rts]) (?<!\b[Mm]rs) [.!?]+ (?=\s|$)
             | (?<=\s) [\-–/~+]+ (?=\s) )
@@ -93,9 +99,7 @@ _MARK = re.compile(
 )
 _COMMENT = re.compile(r"(?:^|(?<=[\s,]))#(?!\w+[ \t]*(?:[,#<]|$))[^\n]*", re.MULTILINE)
 _HASHTAG = re.compile(r"(?:^|(?<=[\s,]))#\w+", re.MULTILINE)
-_EXTRA_NETWORK = re.compile(
-    r"[a-z_]{2,20}:[^:]*:|(?:lora|lyco|loha|locon|lokr|hypernet|dora|segment)\b", re.I
-)
+_EXTRA_NETWORK = re.compile(r"[a-z_]{2,20}:[^:]*:|(?:lora|lyco|loha|locon|lokr|hypernet|dora|segment)\b", re.I)
 _OPENS = {")": "(", "]": "[", "}": "{"}
 _STEP = {"(": 1.1, "[": 1 / 1.1, "{": 1.05}
 
@@ -161,6 +165,9 @@ class _Pieces:
     """The fragment under construction."""
 
     def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         self._texts: list[str] = []
         self._weight = -MAX_WEIGHT
 
@@ -176,7 +183,7 @@ class _Pieces:
         text = " ".join("".join(self._texts).split())
         if text:
             yield Fragment(text, round(self._weight, 3))
-        self.__init__()
+        self._clear()
 
 
 def _match_brackets(marks: list[re.Match[str]]) -> dict[int, _Bracket]:

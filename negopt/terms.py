@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .syntax import plain_words, read_fragments
+from .syntax import plain_words, read_fragments, word_set
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,121 @@ def format_terms(terms: Iterable[Term], weights: bool = True) -> str:
     )
 
 
+# One word for several spellings, and plurals that do not end in s.
+_SPELLINGS = {
+    "grey": "gray",
+    "greyscale": "grayscale",
+    "colour": "color",
+    "coloured": "colored",
+    "jpg": "jpeg",
+    "artefact": "artifact",
+    "men": "man",
+    "women": "woman",
+    "feet": "foot",
+    "teeth": "tooth",
+    "children": "child",
+    "bodies": "body",
+    "lenses": "lens",
+}
+# Words whose final s is no plural, or whose plural is another thing.
+_NO_PLURAL = word_set(
+    """glasses sunglasses eyeglasses goggles shorts tights pants jeans clothes panties boxers briefs overalls
+    lowres highres hires midres lores absurdres ultrares lens canvas chaos christmas series species news texas
+    paris gas yes his was has does always less perhaps mars venus atlas alias bias"""
+)
+_NOT_WORD = re.compile(r"[\W_]+")
+_IN_NUMBER = re.compile(r"(?<=\d)[.:/](?=\d)")
+_BLACK_AND_WHITE = re.compile(r"\bb ?& ?w\b|\bbw\b")
+
+
+@lru_cache(maxsize=65536)
+def singular(word: str) -> str:
+    """A lower-case word in the singular and in its common spelling: fingers, finger; grey, gray."""
+    if word in _SPELLINGS:
+        return _SPELLINGS[word]
+    if len(word) < 4 or not word.endswith("s") or word in _NO_PLURAL or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("ies") and len(word) > 5:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "shes", "ches", "xes", "zzes")):
+        return word[:-2]
+    return _SPELLINGS.get(word[:-1], word[:-1])
+
+
+def split_words(text: str) -> list[str]:
+    """The words of `text` in lower case, without punctuation; 1.8 and 16:9 are one word each."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    text = _BLACK_AND_WHITE.sub("black and white", text.casefold().replace("'s ", " "))
+    return _NOT_WORD.sub(" ", _IN_NUMBER.sub("", text)).split()
+
+
+def words_of(text: str) -> list[str]:
+    """`split_words`, each `singular`."""
+    return [singular(word) for word in split_words(text)]
+
+
+@lru_cache(maxsize=262144)
+def term_key(text: str) -> str:
+    """What a term is, whatever its spelling: the same for "low-res" and "lowres", "extra_fingers" and
+    "Extra finger".
+
+    NFKC, case, punctuation, spaces, plural and British spelling make no difference; "blurry" and
+    "blurred" do. Empty for text without letters or digits only if the text is blank.
+    """
+    if is_embedding(text):
+        name = re.sub(r"^embed(?:ding)?:|\.(?:pt|bin|safetensors)$", "", text.casefold())
+        return _NOT_WORD.sub("", name) or name
+    return "".join(words_of(text)) or text.strip().casefold()
+
+
+@lru_cache(maxsize=65536)
+def is_embedding(text: str) -> bool:
+    """Whether `text` names a textual-inversion file (`EasyNegative`, `bad-hands-5`, `embedding:x`).
+
+    Judged by the names in wide use and by how such files are called: versions, step counts, "neg".
+    A phrase that holds such a name ("sketch by bad-artist") counts, too; plain words do not.
+    """
+    return any(map(_is_embedding_name, text.lower().split()))
+
+
+# Names of embeddings in wide use, letters only: found anywhere inside a word they decide.
+_KNOWN_EMBEDDINGS = re.compile(
+    "easyneg|easyneagt|asynegative|deepn[ea]+g[ae]tiv|verybadimage|badartist|badprompt|badpicture|badimage"
+    "|baddream|badandmutated|badneganatomy|animebadhand|unrealisticdream|unspeakablehorror|fastneg|vileprompt"
+    "|neg(?:ative)?hand|neg(?:ative)?embed|negativegen|negativebs|negativexl|cyber(?:realistic)?neg|epicneg"
+    "|neg(?:facelift|colori[sz]e|lowres|mutation|feet|prompt|realism|anime|mix)|paranegative|realisticvisionneg"
+    "|rmadaneg|juggernautneg|difconsistency|paintstyleneg|flonixneg|caravaggioneg|auroraneg|simpleneg|npsimple"
+    "|boringe|ulzzang|kkw|rzneg|drdpnte|lanjiao|lisdusk|pureerosface|styleneb|aidxl|unaestheticxl|civitneg|fcneg"
+    "|danger(?:donkey|goose|hawk|horse|moose|mouse|crow)|dreamartistbadhand"
+)
+# How such files are called otherwise; in lower case, with hyphens for underscores.
+_EMBEDDING_NAME = re.compile(
+    r"""
+    ^ embed(?:ding)?: . | \. (?: pt | bin | safetensors | ckpt ) $
+  | ^ bad (?: hand | feet $ | foots | finger | qualit | anatom | eyes $ | body $ | pantie | bad | -bad )
+  | ^ bad-hands?-v?\d | ^ bhands                                     # badhands, bad-hands-5; not bad-hands
+  | (?: ^ | - ) neg $ | \dneg $ | -negs? -? v? [\d.]+ $ | ^ n(?:e)?g-[a-z\d] | ^ ng(?:tv|ng) | ^ neg\d
+  | -negative (?: $ | - ) | ^ negative-[a-z\d]+ (?: -\d | $ )
+  | ^ (?: aid | an ) v? \d | zoov?n?v?\d | ^ sd15-
+  | [a-z] -? v\d+ (?: \.\d+ )? (?: $ | - ) | horrors?\dv             # versions: deformityv6, x_v1.3
+  | [a-z\d] - \d{3,6} $ | - \d+ [tv] $                               # steps, vectors: bad-image-v2-39000, x-75t
+    """,
+    re.VERBOSE,
+)
+
+
+@lru_cache(maxsize=65536)
+def _is_embedding_name(word: str) -> bool:
+    name = word.replace("_", "-").strip("<>()'\"-+")
+    return bool(_EMBEDDING_NAME.search(name) or _KNOWN_EMBEDDINGS.search(re.sub(r"[\W\d_]+", "", word)))
+
+
+_BY = re.compile(
+    r"\b(?:(?:art|painting|sketch|illustration|image|drawing)s?\s+)?by(?:\s+(?:an?|the))?\s*$", re.IGNORECASE
+)
+
+
 @lru_cache(maxsize=65536)
 def _term_texts(fragment: str) -> tuple[str, ...]:
     """A fragment's terms: one, unless it names embeddings among its words."""
@@ -85,107 +200,3 @@ def _term_texts(fragment: str) -> tuple[str, ...]:
 def _is_term(text: str) -> bool:
     """Whether something is left to say: a letter, and more than a single one of the Latin alphabet."""
     return any(map(str.isalpha, text)) and not (len(text) == 1 and text.isascii())
-
-
-# Names of widely used negative embeddings, letters only: found anywhere inside a word they decide.
-_KNOWN_EMBEDDINGS = re.compile(
-    "easyneg|deepn[ea]+g[ae]tiv|verybadimage|badartist|badprompt|badpicture|badimage|baddream|unrealisticdream"
-    "|unspeakablehorror|fastneg|vileprompt|negativehand|negembed|negativeembed|cyberrealisticneg|epicneg"
-    "|aidxl|rmadaneg|negfacelift|negcolori[sz]e|neglowres|negmutation|negfeet|negprompt|negativegen|negativebs"
-    "|boringe|ulzzang|kkw|rzneg|drdpnte|npsimple|simpleneg|difconsistency|juggernautneg|paintstyleneg|flonixneg"
-    "|caravaggioneg|auroraneg|cyberneg|lanjiao|lisdusk|dangerdonkey|dangergoose|dangerhawk|dangerhorse"
-    "|dangermoose|dangermouse|dangercrow|animebadhand|badandmutated|pureerosface|styleneb|badneganatomy"
-    "|asynegative|easyneagtive|madness.?analog|unaestheticxl|negativexl|civitneg|safeneg|realisticvisionneg"
-)
-# How such files are called otherwise, in lower case with underscores as hyphens.
-_EMBEDDING_NAME = re.compile(
-    r"""
-    ^ embedding: . | ^ <? embed: . | \. (?: pt | bin | safetensors | ckpt ) $
-  | ^ bad (?: hand | feet$ | foots | finger | qualit | anatom | eyes$ | body$ | pantie | bad | -bad )
-  | ^ bad-hands?-v?\d | ^ bhands | (?: ^ | - ) neg $ | ^ ng-\w | ^ neg-[a-z\d] | \dneg $ | -negs? (?: -? v? [\d.]+ ) $
-  | -negative (?: $ | -) | ^ negative-[a-z\d]+ (?: -\d | $ ) | ^ (?: aid | an ) v? \d
-  | [a-z] -? v\d+ (?: \.\d+ )? (?: $ | [\-_] ) | [a-z\d] - \d{3,6} $ | - \d+ [tv] $ | zoov?n?v?\d | ^ ngtv | ^ sd15-
-    """,
-    re.VERBOSE,
-)
-
-
-@lru_cache(maxsize=65536)
-def is_embedding(text: str) -> bool:
-    """Whether `text` names a textual-inversion file (`EasyNegative`, `bad-hands-5`, `embedding:x`).
-
-    Judged by the names in wide use and by how such files are called: versions, step counts, "neg".
-    A phrase that holds such a name ("sketch by bad-artist") counts, too; plain words do not.
-    """
-    return any(map(_is_embedding_name, text.lower().split()))
-
-
-@lru_cache(maxsize=65536)
-def _is_embedding_name(word: str) -> bool:
-    name = word.replace("_", "-").strip("<>()'\"-+")
-    return bool(_EMBEDDING_NAME.search(name) or _KNOWN_EMBEDDINGS.search(re.sub(r"[\W\d_]+", "", word)))
-
-
-_BY = re.compile(
-    r"\b(?:(?:art|painting|sketch|illustration|image|drawing)s?\s+)?by(?:\s+(?:an?|the))?\s*$", re.I
-)
-
-# One word for several spellings.
-_SPELLINGS = {
-    "grey": "gray",
-    "greyscale": "grayscale",
-    "colour": "color",
-    "coloured": "colored",
-    "jpg": "jpeg",
-    "artefact": "artifact",
-    "b&w": "black and white",
-    "bw": "black and white",
-    "men": "man",
-    "women": "woman",
-    "feet": "foot",
-    "teeth": "tooth",
-    "children": "child",
-    "bodies": "body",
-    "lenses": "lens",
-    "mouths": "mouth",
-}
-# Words whose final s is no plural, or whose plural is another thing.
-_NO_PLURAL = frozenset(
-    "glasses sunglasses eyeglasses goggles shorts tights pants jeans clothes panties boxers briefs overalls "
-    "lowres highres hires midres lores absurdres ultrares lens canvas chaos christmas series species news "
-    "texas paris jesus bus gas yes us this his its is as was has does always less plus thus minus "
-    "cosplays always perhaps mars venus atlas alias bias iris kiss".split()
-)
-_NOT_WORD = re.compile(r"[\W_]+")
-
-
-@lru_cache(maxsize=65536)
-def singular(word: str) -> str:
-    """A lower-case word without its plural ending and in the common spelling: fingers, finger; grey, gray."""
-    if word in _SPELLINGS:
-        return _SPELLINGS[word]
-    if len(word) < 4 or not word.endswith("s") or word in _NO_PLURAL or word.endswith(("ss", "us", "is")):
-        return word
-    if word.endswith("ies") and len(word) > 5:
-        return word[:-3] + "y"
-    if word.endswith(("sses", "shes", "ches", "xes", "zzes")):
-        return word[:-2]
-    return _SPELLINGS.get(word[:-1], word[:-1])
-
-
-def words_of(text: str) -> list[str]:
-    """The words of `text` in lower case, singular, spelled in the common way; punctuation is gone."""
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("'s ", " ").replace("b&w", "bw")
-    return " ".join(map(singular, _NOT_WORD.sub(" ", plain).split())).split()
-
-
-@lru_cache(maxsize=262144)
-def term_key(text: str) -> str:
-    """What a term is, whatever its spelling: equal for `low-res` and `lowres`, `extra_fingers` and `Extra finger`.
-
-    NFKC, case, punctuation, spaces, plural and British spelling make no difference; blurry and blurred do.
-    """
-    if is_embedding(text):
-        name = text.casefold().removeprefix("embedding:")
-        return _NOT_WORD.sub("", re.sub(r"\.(?:pt|bin|safetensors)$", "", name)) or name
-    return "".join(words_of(text)) or text.strip().casefold()
