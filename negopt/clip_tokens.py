@@ -13,17 +13,19 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from .errors import ModelError
 
 END = "</w>"
-LONGEST_WORD = 512
+LONGEST_WORD = 128
 """Longer words, which nobody writes, are merged in stretches of this many bytes, so that time stays linear."""
 
 _CONTRACTION = "'s|'t|'re|'ve|'m|'ll|'d"
 # The words of a text after `_letters_and_digits`, in which every letter is one of the alphabet.
-_WORD = re.compile(rf"{_CONTRACTION}|[a-z]+|[0-9]|[^\sa-z0-9]+")
+_SPECIAL = ("<|startoftext|>", "<|endoftext|>")
+_WORD = re.compile(rf"<\|startoftext\|>|<\|endoftext\|>|{_CONTRACTION}|[a-z]+|[0-9]|[^\sa-z0-9]+")
 _MERGES_IN_BPE_FILE = 49152 - 256 - 2
 
 
@@ -75,6 +77,8 @@ class ClipTokenCounter:
         return sum(self._pieces(word) for word in _words(text))
 
     def _count_pieces(self, word: str) -> int:
+        if word in _SPECIAL:
+            return 1
         data = word.encode("utf-8", errors="replace")
         return sum(
             len(self._merge([_SYMBOLS[byte] for byte in data[start : start + LONGEST_WORD]]))
@@ -85,8 +89,7 @@ class ClipTokenCounter:
         symbols[-1] += END
         while len(symbols) > 1:
             ranks = [
-                self._ranks.get(f"{first}{self._separator}{second}", _NEVER)
-                for first, second in zip(symbols, symbols[1:], strict=False)
+                self._ranks.get(f"{first}{self._separator}{second}", _NEVER) for first, second in pairwise(symbols)
             ]
             best = min(ranks)
             if best == _NEVER:
