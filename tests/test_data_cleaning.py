@@ -63,6 +63,8 @@ def test_what_copying_left_behind_goes() -> None:
     assert repair("a cat\nNegative prompt: fog\nSteps: 20, Sampler: x", "") == ("a cat", "fog")
     assert repair("a &lt;b&gt; &amp; c", "x\nSteps: 20, Sampler: Euler") == ("a <b> & c", "x")
     assert repair("a", "Negative prompt: x, y") == ("a", "x, y")
+    assert repair("a, Seed: 12345, Model hash: ff", 'x", Hires upscale: 2, Hires steps: 20') == ("a", "x")
+    assert repair("seed: a small one", "size: 3d model") == ("seed: a small one", "size: 3d model")
     assert repair("a", "negative space") == ("a", "negative space")
     assert repair("{p} at sea###fog", "x")[0] == "at sea"
 
@@ -116,6 +118,16 @@ def test_explicit_terms_go_from_a_negative_and_mild_ones_are_evened_out() -> Non
     assert row is not None
     assert row.terms == ["nude", "nsfw", "bad anatomy"]
     assert cleaner.changed["indecent terms dropped"] == 2
+
+
+def test_terms_against_people_go() -> None:
+    row = clean("a portrait", "asian, Dark-skinned Woman, japanese text, african american people, dark skin tones, fog")
+    assert row.terms == ["japanese text", "dark skin tones", "fog"]
+
+
+def test_remnants_are_no_terms() -> None:
+    row = clean("a boat", "by, fog 1.2, (negative prompt:1.2), 丑陋的, bad image v4, bad image, black lines0.9, 2girls")
+    assert row.terms == ["fog", "bad image", "black lines", "2girls"]
 
 
 def test_sentences_are_no_terms() -> None:

@@ -40,6 +40,15 @@ COPIED = 0.5
 _PLACEHOLDER = re.compile(r"\{(?:prompt|p|np|negative|negative_prompt)\}|\[prompt\]|###.*", re.IGNORECASE | re.DOTALL)
 _LABEL = re.compile(r"^\W*negative[ _]?prompts?\b[\s:,.=]*", re.IGNORECASE)
 _EMPTY_FRAGMENT = re.compile(r"(?:^|(?<=[,.]))\s*[,.](?=\s|$)")
+# What is no term: a word left alone by the name of an embedding, or such a name taken apart into words.
+_REMNANT = re.compile(
+    r"(?:and|or|the|an?|of|by|with|in|on|at|to|for|from|is|not|no|negs?|negatives?|(?:\w+ )?negative prompts?|prompts?"
+    r"|seed|sampler|steps|cfg(?: scale)?|by by|by (?:an? )?bad artists?(?: anime)?|.*\b\d+ vecs)"
+    r"|.*\b(?:bad (?:image|prompt|artist|hands?|quality|dream)|deep ?negative|negative) v ?\d.*"
+    r"|.*\bv ?\d[\d.]* ?t?|v\d.*|.*\d{5,}"
+)
+# A weight whose colon or bracket the author forgot: "signature 1.2", "black lines0.9", "(worst quality 1.4)".
+_WEIGHT_LEFT = re.compile(r"\s*\d?\.\d+\)*$")
 _WRITTEN_BY_MODEL = re.compile(
     r"\bas an ai\b|\blanguage model\b|^(?:sure|certainly|of course)[,!]"
     r"|^here(?:'s| is| are) (?:a|an|the|your|some)\b"
@@ -121,14 +130,21 @@ class Cleaner:
     def _usable(self, terms: Iterable[Term]) -> list[Term]:
         kept: list[Term] = []
         for term in terms:
-            decent = self.content.clean_term(term.text)
+            text = _WEIGHT_LEFT.sub("", term.text).strip(" ()") if term.text[-1] in "0123456789)" else term.text
+            if not _says_something(text):
+                self.changed["remnants among the terms dropped"] += 1
+                continue
+            if self.content.is_against_people(text):
+                self.changed["terms against groups of people dropped"] += 1
+                continue
+            decent = self.content.clean_term(text)
             if decent is None:
                 self.changed["indecent terms dropped"] += 1
                 continue
             if len(decent) > LONGEST_TERM or len(decent.split()) > MOST_TERM_WORDS:
                 self.changed["sentences among the terms dropped"] += 1
                 continue
-            if decent != term.text:
+            if decent != text:
                 self.changed["terms rewritten as nsfw or nude"] += 1
             kept.append(Term(decent, term.weight))
         return unique_terms(kept)
@@ -145,12 +161,17 @@ def repair(prompt: str, negative: str) -> tuple[str, str]:
     parts = split_infotext(prompt)
     if parts is not None:
         prompt, negative = parts[0], negative or parts[1]
-    negative = _LABEL.sub("", without_settings(negative))
+    prompt, negative = without_settings(prompt), _LABEL.sub("", without_settings(negative))
     if "{" in prompt or "[" in prompt or "#" in prompt:
         prompt = _without_placeholder(prompt)
     if "{" in negative or "[" in negative:
         negative = _without_placeholder(negative)
     return prompt.strip(), negative.strip()
+
+
+def _says_something(term: str) -> bool:
+    """Whether a term can tell a picture anything: the text encoders read the Latin alphabet alone."""
+    return bool(re.search(r"[a-z]", term, re.IGNORECASE)) and not _REMNANT.fullmatch(term.lower())
 
 
 def _without_placeholder(text: str) -> str:

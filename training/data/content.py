@@ -19,7 +19,7 @@ _AGE = re.compile(r"\b(?:[1-9]|1[0-7])(?: years?| yrs?| ?yo| y o)(?: old)?\b")
 
 
 class ContentFilter:
-    """The three questions that cleaning asks. Texts may come in any case and with any punctuation."""
+    """The questions that cleaning asks. Texts may come in any case and with any punctuation."""
 
     def __init__(self, lists: dict) -> None:
         self._allowed = {word: name for name, words in lists["allowed"].items() for word in words}
@@ -29,6 +29,8 @@ class ContentFilter:
         self._minors = _any_of(lists["minors"])
         self._never = _any_of(lists["minors_explicit"])
         self._hateful = _any_of(lists["hateful"])
+        self._groups = _any_of(lists["groups"])
+        self._people = _any_of(lists["people"])
         self._hashed = frozenset(lists["hateful_sha256"])
         self.clean_term = lru_cache(65_536)(self._clean_term)
         self._is_slur = lru_cache(65_536)(self._hashed_word)
@@ -47,6 +49,12 @@ class ContentFilter:
         if any(self._minors.search(term) and self._explicit.search(term) for term in map(_plain, negative_terms)):
             return "sexual content about minors"
         return None
+
+    def is_against_people(self, term: str) -> bool:
+        """Whether a negative's term names a group of people and nothing else: `asian`, `dark skinned woman`."""
+        text = _plain(term)
+        rest = self._groups.sub("", text)
+        return rest != text and not self._people.sub("", rest).strip()
 
     def _clean_term(self, term: str) -> str | None:
         """The term as it may be written: itself, `nsfw` or `nude` in place of their variants, or None."""

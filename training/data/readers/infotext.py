@@ -11,6 +11,11 @@ import re
 _NEGATIVE = re.compile(r"(?:^|\n)[ \t]*Negative prompt:[ \t]*", re.IGNORECASE)
 _INLINE_NEGATIVE = re.compile(r"[ \t]Negative prompt:[ \t]*")
 _SETTINGS = re.compile(r"(?:^|\n)[ \t]*Steps:[ \t]*\d+[ \t]*(?:,|\n|$)")
+# Settings that copying left in a field without their beginning; names that no prompt has before a colon.
+_LATER_SETTINGS = re.compile(
+    r"[\s,.\"']*\b(?:Unprompted Seed|Hires (?:upscale|steps|upscaler)|ControlNet \d|ENSD|Model hash|AddNet Enabled"
+    r"|Denoising strength|ADetailer \w+|CFG scale|Clip skip|Sampler|Seed(?=: ?\d{4})|Size(?=: ?\d+x\d)):"
+)
 _INLINE_SETTINGS = re.compile(r"[\s,.]Steps:[ \t]*\d+,[ \t]*(?:Sampler|Size|Seed|CFG scale):")
 
 
@@ -31,5 +36,5 @@ def split_infotext(text: str) -> tuple[str, str] | None:
 
 def without_settings(text: str) -> str:
     """`text` without a tail of generation settings that was copied along with it."""
-    settings = _SETTINGS.search(text) or _INLINE_SETTINGS.search(text)
-    return text[: settings.start()] if settings else text
+    found = (pattern.search(text) for pattern in (_SETTINGS, _INLINE_SETTINGS, _LATER_SETTINGS))
+    return text[: min((match.start() for match in found if match), default=len(text))]
