@@ -352,4 +352,15 @@ def test_drawn_nonsense_never_raises() -> None:
         "text",
         {"type": 4},
     ]
-    assert pairs_in_graph({"nodes": nodes, "links": [None, 5, [1], [1, 2, "x", 3, 4], {"id": 1}]}) == []
+    nodes += [
+        {"id": 4, "type": "SetNode", "inputs": True, "widgets_values": {"key": []}},
+        {"id": 5, "type": "KSampler", "inputs": [{"name": "positive", "link": 9}, {"name": "negative", "link": 9}]},
+    ]
+    links = [None, 5, [1], [1, 2, "x", 3, 4], {"id": 1}, [9, 4, -1, 5, 0]]
+    assert pairs_in_graph({"nodes": nodes, "links": links}) == []
+    assert pairs_in_graph({"nodes": nodes, "links": True}) == []
+
+
+def test_links_with_odd_numbers_lead_nowhere() -> None:
+    nodes = {"s": node("SDXLPromptStyler", text_positive="a boat", text_negative="fog")}
+    assert sampled(nodes, ["s", -1], ["s", True]) == []

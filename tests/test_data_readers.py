@@ -78,6 +78,7 @@ def test_styles_csv_with_byte_order_mark_quotes_and_line_breaks(tmp_path: Path) 
     [
         ("semicolon.csv", "Prompt;Negative Prompt;user\na, b;x, y;ann\n"),
         ("tab.tsv", "prompt\tnegativePrompt\tuser\na, b\tx, y\tann\n"),
+        ("old_mac.csv", "prompt,negative_prompt,user\ra, b,x, y,ann\r".replace("a, b,x, y", '"a, b","x, y"')),
         ("nul.csv", 'prompt,neg_prompt,user\n"a\0, b","x, y",ann\n'),
     ],
 )
@@ -187,6 +188,16 @@ def test_bad_files_are_named_counted_and_passed_over(tmp_path: Path) -> None:
     assert log.skipped_files == 6
     assert [name[0] for name, _ in log.named] == list("abcdef")
     assert all(reason for _, reason in log.named)
+
+
+def test_a_file_that_no_reader_foresaw_is_named_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path, log: ReadLog) -> Iterator[RawPair]:
+        raise ZeroDivisionError("odd")
+        yield
+
+    (tmp_path / "a.csv").touch()
+    monkeypatch.setattr("training.data.readers.tables.read_table", broken)
+    assert read(tmp_path)[1].named == [("a.csv", "ZeroDivisionError while reading: odd")]
 
 
 def test_a_source_that_is_not_there_is_an_error(tmp_path: Path) -> None:

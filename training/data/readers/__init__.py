@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from negopt.errors import DataError
+from negopt.errors import DataError, NegOptError
 
 from ..pairs import RawPair, ReadLog, Unreadable
 from . import hub, pictures, tables
@@ -60,3 +60,7 @@ def _read_files(paths: Iterator[Path], folder: Path, log: ReadLog) -> Iterator[R
                 raise Unreadable(f"no reader for {suffix or 'files without a suffix'}")
         except Unreadable as error:
             log.skip_file(name, str(error))
+        except NegOptError:
+            raise
+        except Exception as error:  # one file that no reader foresaw must not end a build of 100,000
+            log.skip_file(name, f"{type(error).__name__} while reading: {error}")

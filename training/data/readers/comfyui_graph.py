@@ -10,7 +10,7 @@ inputs mean something else are named here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,13 +83,7 @@ def _read_api(document: Mapping[str, Any]) -> Graph:
 
 def _value(value: Any) -> Any:
     """A link in the API form is [node id, output number]; other lists are values."""
-    if (
-        isinstance(value, list)
-        and len(value) == 2
-        and isinstance(value[0], (str, int))
-        and isinstance(value[1], int)
-        and not isinstance(value[1], bool)
-    ):
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, int)) and _is_number(value[1]):
         return Link(str(value[0]), value[1])
     if isinstance(value, Mapping) and "__value__" in value:  # how a list is told from a link
         return value["__value__"]
@@ -123,16 +117,25 @@ _WIDGETS = {
 }  # fmt: skip
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a value can number an output: a whole number from 0 on."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 _DRAWN_GROUP = re.compile(r"workflow[/>]|[0-9a-f]{8}-[0-9a-f]{4}-")
 
 
 def _read_drawn(drawing: Mapping[str, Any]) -> Graph:
     graph: Graph = {}
     links = dict(_drawn_links(drawing))
-    for raw in drawing.get("nodes") or ():
+    for raw in _list(drawing.get("nodes")):
         if not isinstance(raw, Mapping) or not isinstance(raw.get("type"), str) or raw.get("mode") == 2:
             continue  # mode 2: muted, it does not run
-        sockets = [s for s in raw.get("inputs") or () if isinstance(s, Mapping) and isinstance(s.get("name"), str)]
+        sockets = [s for s in _list(raw.get("inputs")) if isinstance(s, Mapping) and isinstance(s.get("name"), str)]
         inputs = _widget_values(raw, sockets)
         for socket in sockets:
             origin = links.get(str(socket.get("link")))
@@ -147,10 +150,10 @@ def _read_drawn(drawing: Mapping[str, Any]) -> Graph:
 
 
 def _drawn_links(drawing: Mapping[str, Any]) -> Iterator[tuple[str, Link]]:
-    for link in drawing.get("links") or ():
-        if isinstance(link, Sequence) and len(link) >= 5 and isinstance(link[2], int):
+    for link in _list(drawing.get("links")):
+        if isinstance(link, list) and len(link) >= 5 and _is_number(link[2]):
             yield str(link[0]), Link(str(link[1]), link[2])
-        elif isinstance(link, Mapping) and isinstance(link.get("origin_slot"), int):
+        elif isinstance(link, Mapping) and _is_number(link.get("origin_slot")):
             yield str(link.get("id")), Link(str(link.get("origin_id")), link["origin_slot"])
 
 
@@ -180,10 +183,10 @@ def _widget_values(raw: Mapping[str, Any], sockets: list[Mapping[str, Any]]) -> 
 def _keep_passages(node: Node, raw: Mapping[str, Any], sockets: list[Mapping[str, Any]]) -> None:
     """A bypassed node hands each output the first input of the same type: keep those, by output."""
     passages: dict[str, Any] = {}
-    for slot, output in enumerate(raw.get("outputs") or ()):
+    for slot, output in enumerate(_list(raw.get("outputs"))):
         kind = output.get("type") if isinstance(output, Mapping) else None
         same = [s["name"] for s in sockets if s.get("type") == kind and isinstance(node.inputs.get(s["name"]), Link)]
-        nth = sum(o.get("type") == kind for o in raw["outputs"][:slot] if isinstance(o, Mapping))
+        nth = sum(o.get("type") == kind for o in _list(raw.get("outputs"))[:slot] if isinstance(o, Mapping))
         if same:
             passages[str(slot)] = node.inputs[same[min(nth, len(same) - 1)]]
     node.inputs = passages
@@ -192,7 +195,7 @@ def _keep_passages(node: Node, raw: Mapping[str, Any], sockets: list[Mapping[str
 def _join_set_and_get(graph: Graph) -> None:
     """Set and Get nodes (KJNodes, easy-use) are links without a line: draw the line."""
     sources = {
-        node.inputs.get("key"): link
+        str(node.inputs.get("key")): link
         for node in graph.values()
         if node.kind in ("SetNode", "easy setNode")
         for link in node.inputs.values()
@@ -200,7 +203,7 @@ def _join_set_and_get(graph: Graph) -> None:
     }
     for node in graph.values():
         if node.kind in ("GetNode", "easy getNode"):
-            link = sources.get(node.inputs.get("key"))
+            link = sources.get(str(node.inputs.get("key")))
             node.inputs = {"": link} if link is not None else {}
 
 

@@ -7,8 +7,10 @@ records before the break were handed over.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -92,7 +94,10 @@ def _csv_pairs(path: Path, log: ReadLog, delimiter: str | None) -> Iterator[RawP
         if delimiter is None:
             delimiter = max(",;\t|", key=first.count)
         reader = csv.reader(_chain(first, lines), delimiter=delimiter)
-        names = next(reader)
+        try:
+            names = next(reader)
+        except csv.Error as error:
+            raise Unreadable(f"no CSV: {error}") from error
         if not has_pair(names):
             raise Unreadable(f"no prompt and negative prompt columns among: {', '.join(names)[:120]}")
         kind = "style" if is_style_table(path, names) else "other"
@@ -223,7 +228,7 @@ def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
             columns = wanted_columns(names) if has_pair(names) else names
             for batch in table.iter_batches(batch_size=1024, columns=columns):
                 yield from batch.to_pylist()
-    except pa.ArrowException as error:
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # damaged bytes end in any of these
         raise Unreadable(f"not a whole Parquet file: {str(error).splitlines()[0][:200]}") from error
 
 
@@ -259,11 +264,10 @@ def _encoding(start: bytes) -> str:
 
 
 def _text_blocks(stream: BinaryIO) -> Iterator[str]:
-    """The stream as decoded text; bytes outside the encoding become U+FFFD, NUL characters go."""
-    import codecs
-
+    """The stream as decoded text; bytes outside the encoding become U+FFFD, NUL characters go, and every
+    kind of line end becomes a line feed."""
     data = stream.read(_BLOCK)
-    decoder = codecs.getincrementaldecoder(_encoding(data))("replace")
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(_encoding(data))("replace"), translate=True)
     while data:
         yield decoder.decode(data).replace("\0", "")
         data = stream.read(_BLOCK)
