@@ -14,6 +14,7 @@ Knows nothing of prompts' syntax (`prompt.py`) nor of the network.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +66,11 @@ class TermTokenizer:
             raise ModelError(f"{path}: missing; a model folder needs its tokenizer.json")
         try:
             return cls(Tokenizer.from_file(str(path)))
-        except Exception as error:  # the library raises bare Exception for every kind of damage
+        except Exception:  # the library raises bare Exception for every kind of damage
+            pass  # an old library refuses new spellings, too: see `_in_old_spelling`
+        try:
+            return cls(Tokenizer.from_str(_in_old_spelling(path.read_text(encoding="utf-8"))))
+        except Exception as error:
             raise ModelError(f"{path}: not a tokenizer file that can be opened ({error})") from error
 
     def __len__(self) -> int:
@@ -101,6 +106,32 @@ class TermTokenizer:
         """What `ids` write, as plain text: terms with ", " between them."""
         written = "".join(self.pieces[i] for i in ids)
         return ", ".join(term for term in (part.strip() for part in written.split(BOUNDARY)) if term)
+
+
+def _in_old_spelling(text: str) -> str:
+    """A tokenizer.json with what tokenizers 0.13 to 0.15 want to see added; newer ones read it all the same.
+
+    They ask Metaspace for `add_prefix_space`, which `prepend_scheme` has replaced, and know BPE merges as
+    "a b" only. With the addition all versions from 0.13.3 on give the same ids.
+    """
+
+    def respell(part: Any) -> None:
+        if isinstance(part, list):
+            for inner in part:
+                respell(inner)
+        elif isinstance(part, dict):
+            if part.get("type") == "Metaspace":
+                part.setdefault("add_prefix_space", part.get("prepend_scheme") != "never")
+            for inner in part.values():
+                respell(inner)
+
+    value = json.loads(text)
+    for name in ("pre_tokenizer", "decoder"):
+        respell(value.get(name))
+    model = value.get("model", {})
+    if model.get("type") == "BPE":
+        model["merges"] = [m if isinstance(m, str) else " ".join(m) for m in model.get("merges", [])]
+    return json.dumps(value)
 
 
 def plan_piece(least: int) -> str:

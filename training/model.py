@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModel, AutoTokenizer, T5Config, T5ForConditionalGeneration
+from transformers.models.t5.modeling_t5 import T5Attention
 
 from negopt.errors import ModelError
 from negopt.tokenizer import TermTokenizer
@@ -62,17 +63,27 @@ def new_network(vocabulary_size: int, recipe: Recipe) -> T5ForConditionalGenerat
         pad_token_id=0,
         eos_token_id=1,
     )
-    return T5ForConditionalGeneration(config)
+    return _without_attention_dropout(T5ForConditionalGeneration(config))
 
 
 def pretrained_network(folder: Path, recipe: Recipe) -> T5ForConditionalGeneration:
     """The T5 in `folder`; safetensors only. Raises `ModelError` when it cannot be opened."""
     try:
-        return T5ForConditionalGeneration.from_pretrained(
+        network = T5ForConditionalGeneration.from_pretrained(
             folder, use_safetensors=True, dtype=torch.float32, dropout_rate=recipe.dropout
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: not a T5 that can be fine-tuned ({error})") from error
+    return _without_attention_dropout(network)
+
+
+def _without_attention_dropout(network: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
+    """Dropout stays on embeddings, feed-forward and residuals, but not on attention weights: drawing a random
+    number for each of those takes longer on a CPU than computing them."""
+    for module in network.modules():
+        if isinstance(module, T5Attention):
+            module.dropout = 0.0
+    return network
 
 
 def start_from_meanings(model: T5ForConditionalGeneration, tokenizer: TermTokenizer) -> None:

@@ -18,11 +18,11 @@ from training.examples import Order
 class NetworkSize:
     """Sizes of a network that is trained from scratch (T5-v1.1, gated GELU, tied embeddings)."""
 
-    d_model: int = 256
-    d_ff: int = 640
+    d_model: int = 192
+    d_ff: int = 512
     d_kv: int = 32
-    heads: int = 8
-    encoder_layers: int = 4
+    heads: int = 6
+    encoder_layers: int = 3
     decoder_layers: int = 2
 
 

@@ -70,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patience", type=int, help="validations without progress before stopping")
     parser.add_argument("--d-model", type=int)
     parser.add_argument("--d-ff", type=int)
+    parser.add_argument("--d-kv", type=int)
+    parser.add_argument("--heads", type=int)
     parser.add_argument("--encoder-layers", type=int)
     parser.add_argument("--decoder-layers", type=int)
     parser.add_argument("--seed", type=int)
@@ -207,7 +209,7 @@ class Training:
         examples = self.schedule.draw(epoch, positions)
         scale = shares / sum(map(count_terms, examples))
         own = examples[self.accelerator.process_index :: shares]
-        parts = [own[i :: recipe.accumulate] for i in range(recipe.accumulate)]
+        parts = [part for part in (own[i :: recipe.accumulate] for i in range(recipe.accumulate)) if part]
         loss_sum = 0.0
         for number, part in enumerate(parts):
             more_to_come = number + 1 < len(parts)
@@ -258,7 +260,7 @@ class Training:
         with tempfile.TemporaryDirectory() as folder:
             self._write_model(Path(folder))
             written = negopt.load(folder).generate_batch(rows["prompt"])
-        return score([[term.text for term in w.terms] for w in written], rows["terms"]).f1
+        return score([[term.text for term in answer.terms] for answer in written], rows["terms"]).f1
 
     def _stalled(self) -> bool:
         """Have the last validations, as many as the recipe's patience, brought nothing?"""
@@ -284,9 +286,20 @@ class Training:
     def _export(self) -> None:
         """The best weights as a model folder, OUT/model."""
         load_weights(self.out / "best", self.network)
+        self._choose_length()
         with replace_folder(self.out / "model") as fresh:
             self._write_model(fresh)
             (fresh / "README.md").write_text(model_card(self.state, self.data, self.network), "utf-8")
+
+    def _choose_length(self) -> None:
+        """Of the plans for a list's length, the one with which the model comes nearest to people's lists."""
+        f1 = {}
+        for length in self.tokenizer.plans:
+            self.settings["length"] = length
+            f1[length] = self._term_f1()
+        if f1:
+            self.settings["length"] = max(f1, key=lambda length: f1[length])
+            self.state["length_f1"] = f1
 
     def _write_model(self, folder: Path) -> None:
         write_model(folder, self.network, self.tokenizer_file, self.settings)
