@@ -20,7 +20,7 @@ from .errors import OptionError
 from .phrases import NOWHERE, Pattern, Said, Span, WordForms
 from .prompt import Prompt
 from .syntax import word_set
-from .terms import is_embedding, split_words, term_key, words_of
+from .terms import is_embedding, singular, split_words, term_key, words_of
 
 FAMILIES = Path(__file__).with_name("families.json")
 GAP_IN_FAMILY = 2
@@ -154,7 +154,7 @@ class Guard:
 
     def _add_term(self, index: dict[str, set[str]], name: str, phrase: str) -> None:
         for words in product(*self._words(phrase, name)):
-            index.setdefault("".join(words_of(" ".join(words))), set()).add(name)
+            index.setdefault("".join(map(singular, words)), set()).add(name)
             if len(words) == 1:
                 for form in self.forms.of(words[0]):
                     index.setdefault(f"~{form}", set()).add(name)
@@ -168,12 +168,15 @@ class Guard:
 
     def _pattern(self, phrase: str, name: str) -> Pattern:
         words = [word for word in self._words(phrase, name) if word not in _ARTICLE_SLOTS]
-        return tuple(frozenset().union(*map(self.forms.of, choices)) for choices in words)
+        return tuple(
+            self.forms.of(choices[0]) if len(choices) == 1 else frozenset().union(*map(self.forms.of, choices))
+            for choices in words
+        )
 
     def _words(self, phrase: str, family: str) -> list[tuple[str, ...]]:
         """A phrase of the table, for each word its choices: one, or those of a `<list>`."""
         words: list[tuple[str, ...]] = []
-        for part in phrase.split():
+        for part in phrase.split() if "<" in phrase or "=" in phrase else [phrase]:
             if part.startswith("<") and part.endswith(">"):
                 if part[1:-1] not in self._lists:
                     raise OptionError(f'family "{family}": "lists" has no {part}')
@@ -209,8 +212,8 @@ class Conflicts:
         self.asked_keys = frozenset(asked) - self.avoided_keys
         self.asked = tuple(phrase for key, phrase in asked.items() if key in self.asked_keys)
         """Terms that the prompt's own negation asks for: "no text" asks for "text"."""
-        denied_families = {name for phrase in denied for name in guard.meaning(phrase).member_of}
-        self.families = frozenset(guard.families_asked_for(self.said) - denied_families)
+        self._denied = frozenset(name for phrase in denied for name in guard.meaning(phrase).member_of)
+        self.families = frozenset(guard.families_asked_for(self.said) - self._denied)
 
     def forbids(self, term: str) -> bool:
         """Whether `term` must not be written."""
@@ -219,7 +222,9 @@ class Conflicts:
             return True
         if meaning.key in self.asked_keys or not meaning.pattern:
             return False
-        return not self.families.isdisjoint(meaning.forbidden_by) or self._asks_for(meaning)
+        if self._denied.isdisjoint(meaning.member_of) and not self.families.isdisjoint(meaning.forbidden_by):
+            return True
+        return self._asks_for(meaning)
 
     def _is_avoided(self, meaning: _Meaning) -> bool:
         if meaning.key in self.avoided_keys or not self.avoided_families.isdisjoint(meaning.member_of):

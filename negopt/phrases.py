@@ -25,7 +25,8 @@ ARTICLES = word_set("a an the")
 # Words that no gap in a phrase may contain: what stands behind them belongs to something else.
 _BARRIERS = word_set(
     """and or nor but with without of in on at by for from to into onto over under behind near while as is are was
-    wearing holding no not her his their its who that which"""
+    wearing holding no not her his their its who that which
+    armed headed legged eyed fingered tailed winged horned handed faced"""
 )
 _NUMBERS = {
     word: number
@@ -48,14 +49,15 @@ class WordForms:
         if word.startswith("="):
             return frozenset((word,))
         word = singular(word)
-        forms = {word, *(word[: -len(end)] for end in ("ed", "ing", "y", "ish") if word.endswith(end))}
-        if word in self._own:
-            return frozenset((word,))
-        for stem in [form for form in forms if form != word]:
-            forms.add(stem + "e")
-            if len(stem) > 3 and stem[-1] == stem[-2]:
-                forms.add(stem[:-1])
-        return frozenset(form for form in forms if form == word or (len(form) >= 3 and form not in self._own))
+        forms = {word}
+        if word not in self._own:
+            for ending in ("ed", "ing", "y", "ish"):
+                stem = word.removesuffix(ending)
+                if stem != word and len(stem) >= 3:
+                    forms |= {stem, stem + "e"}
+                    if stem[-1] == stem[-2] and len(stem) > 3:
+                        forms.add(stem[:-1])
+        return frozenset(forms - self._own) | {word}
 
     def pattern(self, phrase: str) -> Pattern:
         return tuple(self.of(word) for word in split_words(phrase) if word not in ARTICLES)
@@ -120,7 +122,7 @@ _END: Forms = frozenset(("",))
 
 
 def _with_ages(words: list[str]) -> list[str]:
-    """Ages as two words: 70 year old, 70yo -> age old."""
+    """Ages as a word for the age: 70 year old, 70yo -> ageold."""
     if not any(word in _AGE_WORDS or word.endswith("yo") for word in words):
         return words
     result: list[str] = []
@@ -129,13 +131,13 @@ def _with_ages(words: list[str]) -> list[str]:
         word = words[index]
         unit = words[index + 1 : index + 3]
         if word.endswith("yo") and word[:-2].isdecimal():
-            result += ["age", _age_group(int(word[:-2][:4]))]
+            result.append(_age_group(int(word[:-2][:4])))
             index += 1
         elif (years := _number(word)) is not None and unit[:1] == ["yo"]:
-            result += ["age", _age_group(years)]
+            result.append(_age_group(years))
             index += 2
         elif years is not None and unit in (["years", "old"], ["year", "old"], ["y", "o"]):
-            result += ["age", _age_group(years)]
+            result.append(_age_group(years))
             index += 3
         else:
             result.append(word)
@@ -151,4 +153,4 @@ def _number(word: str) -> int | None:
 
 
 def _age_group(years: int) -> str:
-    return "child" if years < 13 else "teen" if years < 20 else "adult" if years < 55 else "old"
+    return "agechild" if years < 13 else "ageteen" if years < 20 else "ageadult" if years < 55 else "ageold"

@@ -91,7 +91,7 @@ _MARK = re.compile(
   | (?<![\s,(:]\d) (?<![\s,(:]\d\d) (?<!^\d)      # a weight without brackets, but not 16:9
     :{1,2} \s? (?P<number> NUMBER ) (?= \s? (?: [,;|\n<] | $ ) | \s AND\b )
   | (?P<stop> [,;|\n、。،؛।•—]
-            | (?: (?<=\w\w) | (?<=\s) ) (?<!\b[MmDdSsVv][rts]) (?<!\b[Mm]rs) [.!?]+ (?=\s|$)
+            | (?: (?<=\w\w) | (?<=\s) ) (?<!\b[MmDdSsVv][rts]) (?<!\b[Mm]rs) (?<!\b[Nn]o) [.!?]+ (?=\s|$)
             | (?<=\s) [\-–/~+]+ (?=\s) )
   | (?P<colon> : ) )
     """.replace("NUMBER", r"[+-]?(?:\d{1,9}\.?\d{0,9}|\.\d{1,9})"),
@@ -184,6 +184,21 @@ class _Pieces:
         if text:
             yield Fragment(text, round(self._weight, 3))
         self._clear()
+
+
+def split_parameters(text: str) -> tuple[str, str]:
+    """The prompt and the negative prompt of A1111's generation parameters, which people paste whole.
+
+    Plain text is all prompt. What follows `Steps: 20, Sampler: ...` is dropped.
+    """
+    if settings := _SETTINGS.search(text):
+        text = text[: settings.start()]
+    marker = _NEGATIVE_PROMPT.search(text)
+    return (text[: marker.start()], text[marker.end() :]) if marker else (text, "")
+
+
+_SETTINGS = re.compile(r"\bSteps\s?:\s?\d{1,5}\s?,\s?(?:Sampler|Schedule|Seed|Size|CFG|Model)|\bUnprompted Seed:")
+_NEGATIVE_PROMPT = re.compile(r"\bnegative[ _]prompt\s?:", re.IGNORECASE)
 
 
 def _match_brackets(marks: list[re.Match[str]]) -> dict[int, _Bracket]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .syntax import plain_words, read_fragments, word_set
+from .syntax import plain_words, read_fragments, split_parameters, word_set
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def split_terms(negative: str) -> list[Term]:
     what holds no letter at all.
     """
     terms = []
-    for fragment in read_fragments(negative, split_weighted=True):
+    for fragment in read_fragments(", ".join(split_parameters(negative)), split_weighted=True):
         if fragment.weight > 0:
             terms += [Term(text, fragment.weight) for text in _term_texts(fragment.text)]
     return terms
@@ -106,6 +106,8 @@ def split_words(text: str) -> list[str]:
     """The words of `text` in lower case, without punctuation; 1.8 and 16:9 are one word each."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
+    elif text.replace(" ", "").isalnum() and "bw" not in text:  # nothing to do for most terms
+        return text.lower().split()
     text = _BLACK_AND_WHITE.sub("black and white", text.casefold().replace("'s ", " "))
     return _NOT_WORD.sub(" ", _IN_NUMBER.sub("", text)).split()
 
