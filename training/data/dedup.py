@@ -42,7 +42,7 @@ def drop_near(store: Store, threshold: float = 0.8, progress: Any = None) -> int
     db.execute("CREATE TEMP TABLE bands (bucket INTEGER, id INTEGER)")
     db.execute("CREATE TEMP TABLE near (id INTEGER PRIMARY KEY)")
     for row, prompt_set, term_set in db.execute(
-        "SELECT id, prompt_set, term_set FROM pairs WHERE dropped IS NULL ORDER BY id"
+        "SELECT id, prompt_set, term_set FROM pairs JOIN texts USING (id) WHERE dropped IS NULL ORDER BY id"
     ):
         buckets = band_buckets(np.frombuffer(prompt_set + term_set, dtype=np.uint32))
         db.executemany("INSERT INTO bands VALUES (?, ?)", ((int(bucket), row) for bucket in buckets))
@@ -92,7 +92,7 @@ def _later_copies(store: Store, members: list[int], threshold: float) -> Iterato
     kept: list[tuple[bytes, bytes]] = []
     for row in members:
         prompt_set, term_set = store.db.execute(
-            "SELECT prompt_set, term_set FROM pairs WHERE id = ?", (row,)
+            "SELECT prompt_set, term_set FROM texts WHERE id = ?", (row,)
         ).fetchone()
         if any(jaccard(term_set, t) >= threshold and jaccard(prompt_set, p) >= threshold for p, t in kept):
             yield row

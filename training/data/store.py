@@ -30,7 +30,11 @@ CREATE TABLE pairs (
     place INTEGER NOT NULL,         -- a random number from the seed: the row's place in every order
     dropped TEXT,                   -- the step that dropped the row
     split INTEGER,                  -- index into SPLITS
-    strict INTEGER NOT NULL DEFAULT 0,
+    strict INTEGER NOT NULL DEFAULT 0
+);
+-- What is long stands apart, for every step reads all of `pairs` and few read this.
+CREATE TABLE texts (
+    id INTEGER PRIMARY KEY,
     prompt_set BLOB NOT NULL,       -- hashes of the prompt's words and word pairs, uint32
     term_set BLOB NOT NULL,         -- hashes of the terms, uint32
     columns TEXT NOT NULL           -- the published columns, JSON
@@ -70,15 +74,14 @@ class Store:
             pair.prompt, pair.text, pair.terms, pair.embeddings, pair.weights, pair.kind, pair.source,
             pair.licence,
         ]  # fmt: skip
+        keys = (pair.pair_key, pair.negative_key, len(pair.terms), self._page(pair.page), place)
+        inserted = self.db.execute(
+            "INSERT INTO pairs (pair_key, negative_key, term_count, page, place) VALUES (?, ?, ?, ?, ?)", keys
+        )
+        text = json.dumps(columns, ensure_ascii=False)
         self.db.execute(
-            "INSERT INTO pairs"
-            " (pair_key, negative_key, term_count, page, place, prompt_set, term_set, columns)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                pair.pair_key, pair.negative_key, len(pair.terms), self._page(pair.page), place,
-                pair.prompt_set, pair.term_set, json.dumps(columns, ensure_ascii=False),
-            ),
-        )  # fmt: skip
+            "INSERT INTO texts VALUES (?, ?, ?, ?)", (inserted.lastrowid, pair.prompt_set, pair.term_set, text)
+        )
 
     def _page(self, name: str) -> int:
         known = self._pages.get(name)
@@ -108,7 +111,7 @@ class Store:
     def rows(self, split: str) -> Iterator[dict[str, Any]]:
         """The rows of a split as the published columns, in the order of the seed."""
         cursor = self.db.execute(
-            "SELECT columns, author, strict FROM pairs JOIN pages ON pages.id = pairs.page"
+            "SELECT columns, author, strict FROM pairs JOIN texts USING (id) JOIN pages ON pages.id = pairs.page"
             " WHERE dropped IS NULL AND split = ? ORDER BY place, pair_key",
             (SPLITS.index(split),),
         )
