@@ -253,16 +253,15 @@ class T5:
         seen, now = cache.length, cache.length + 1
         if now > cache.max_steps:
             raise IndexError(f"the cache holds {cache.max_steps} steps and all are taken")
-        batch, inner = len(tokens), self.config.inner
+        batch, inner, width = len(tokens), self.config.inner, self.config.d_kv
         bias = cache.bias.narrow(2, cache.max_steps - now, now)
-        x = F.embedding(tokens, self._embedding)
+        x = torch.embedding(self._embedding, tokens)
         for layer, slots in zip(self._decoder, cache.layers, strict=True):
             slots.now[seen].copy_(layer.qkv(self._norm(x)).view(batch, 3, inner).transpose(0, 1))
-            q = slots.queries[seen]
-            scores = torch.baddbmm(bias, q, slots.keys.narrow(2, 0, now)).softmax(-1)
+            scores = torch.baddbmm(bias, slots.queries[seen], slots.keys.narrow(2, 0, now)).softmax(-1)
             x = layer.out(x, torch.bmm(scores, slots.values.narrow(1, 0, now)).view(batch, inner))
 
-            q = layer.cross_q(self._norm(x)).view(q.shape)
+            q = layer.cross_q(self._norm(x)).view(-1, 1, width)
             if cache.hidden is None:
                 scores = torch.bmm(q, slots.cross_keys).softmax(-1)
             else:
