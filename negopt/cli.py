@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OptionError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except (NegOptError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1

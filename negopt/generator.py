@@ -95,7 +95,7 @@ class Generator:
         self.settings = settings or Settings()
         self.guard = guard or Guard.default()
         self._count = lru_cache(maxsize=16384)(count_tokens or estimate_tokens)
-        self._vocabulary = Vocabulary(tokenizer, network.config)
+        self._vocabulary = Vocabulary(tokenizer, network)
 
     @classmethod
     def open(cls, folder: Path, device: str | torch.device = "cpu", **parts: Any) -> Generator:
@@ -182,16 +182,20 @@ class Generator:
         conflicts = self.guard.conflicts(read, [term.text for term in split_terms(options.avoid)])
         asked = [term for term in unique_terms(map(Term, conflicts.asked)) if term_key(term.text) not in known]
         prefix = self._prefix([*kept, *asked], options)
-        return Task(read.text, options, tuple(kept), tuple(asked), conflicts, prefix)
+        least = self.tokenizer.least(self._length(options, len(kept) + len(asked))) - len(kept) - len(asked)
+        return Task(read.text, options, tuple(kept), tuple(asked), conflicts, prefix, least)
 
     def _prefix(self, terms: Sequence[Term], options: Options) -> list[int]:
         """What stands there before the network writes: how long the list is to be, and the terms it already
         has, so that the network adds what goes with them."""
-        length = len(terms) + min(options.max_terms, self.settings.length)
         tokens: list[int] = []
         for ids in self.tokenizer.encode_terms([term.text.lower() for term in terms[:CONDITIONS]]):
             tokens += [*(self.tokenizer.between if tokens else []), *ids]
-        return [*self.tokenizer.plan(length), *tokens]
+        return [*self.tokenizer.plan(self._length(options, len(terms))), *tokens]
+
+    def _length(self, options: Options, standing: int) -> int:
+        """How many terms the list is planned to have, those that stand there already included."""
+        return standing + min(options.max_terms, self.settings.length)
 
     def _padded(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Token ids [B, S] of the prompts and their mask (None where nothing is padded)."""
@@ -230,6 +234,8 @@ class Task:
     asked: tuple[Term, ...]
     conflicts: Conflicts
     prefix: list[int]
+    least: int
+    """How many terms the plan wants from the model before the list may end."""
 
 
 class TermRule:
@@ -254,6 +260,8 @@ class TermRule:
         bias += self._vocabulary.bias(self._task.options.embeddings)
         bias[self._vocabulary.forbidden(self._task.conflicts)] = -math.inf
         bias[[token for key in self._seen for token in self._vocabulary.tokens_of(key)]] = -math.inf
+        if self._task.least > 0:
+            bias[self._vocabulary.end] = -math.inf
         if self._task.prefix:
             self._allowed = bias.clone()
             self._allow_only(self._task.prefix[0])
@@ -286,6 +294,8 @@ class TermRule:
         self._text, self._start = after, self._position - 1
         for variant in self._vocabulary.variants_of(token):
             self._bias[variant] = -math.inf
+        if len(self._accepted) + 1 >= self._task.least:
+            self._bias[self._vocabulary.end] = 0.0
         return len(self._accepted) < self._task.options.max_terms and self._tokens_left > 0
 
     def _complete(self, end: int) -> None:
@@ -325,30 +335,41 @@ class TermRule:
 class Vocabulary:
     """What a model's tokens mean to the rules; made once for a model, shared by all sequences."""
 
-    def __init__(self, tokenizer: TermTokenizer, config: T5Config) -> None:
+    def __init__(self, tokenizer: TermTokenizer, network: T5) -> None:
+        size = network.config.vocab_size
         self.pieces = tokenizer.pieces
-        self.end = config.eos_token_id
-        self._tokens = list(tokenizer.whole_terms)
-        terms = list(tokenizer.whole_terms.values())
-        self._index = TermIndex(terms)
+        self.end = network.config.eos_token_id
+        words = {
+            token: piece.strip() for token, piece in enumerate(self.pieces) if piece.startswith(" ") and piece.strip()
+        }
+        # In a vocabulary of terms " text" after ",bad hands" must not bring back what ",text" may not say.
+        named = {**tokenizer.whole_terms, **(words if tokenizer.whole_terms else {})}
+        self._tokens = list(named)
+        self._index = TermIndex(list(named.values()))
         self._by_key: dict[str, list[int]] = {}
         for token, term in tokenizer.whole_terms.items():
             self._by_key.setdefault(term_key(term), []).append(token)
-        silent = [token for token in range(config.vocab_size) if not self._speaks(token)]
-        self._plain = torch.zeros(config.vocab_size)
-        self._plain[[*silent, *(t for t, term in tokenizer.whole_terms.items() if is_embedding(term))]] = -math.inf
-        self._with_embeddings = torch.zeros(config.vocab_size)
-        self._with_embeddings[silent] = -math.inf
+        # Parts of words are for reading. Written, they would only misspell: there are whole words enough.
+        parts = set(range(len(self.pieces))) - set(named) if tokenizer.whole_terms else set()
+        silent = {token for token in range(size) if not self._speaks(token)}
+        embeddings = {token for token, term in named.items() if is_embedding(term)}
+        self._with_embeddings = self._mask(parts | silent, size).to(network.device)
+        self._plain = self._mask(parts | silent | embeddings, size).to(network.device)
 
     def _speaks(self, token: int) -> bool:
-        return token == self.end or (token < len(self.pieces) and bool(self.pieces[token]))
+        return token < len(self.pieces) and bool(self.pieces[token])
+
+    def _mask(self, tokens: set[int], size: int) -> torch.Tensor:
+        mask = torch.zeros(size)
+        mask[sorted(tokens - {self.end})] = -math.inf
+        return mask
 
     def bias(self, embeddings: bool) -> torch.Tensor:
         """float32 [V]: -inf at tokens that write nothing, and at names of embeddings unless allowed."""
         return self._with_embeddings if embeddings else self._plain
 
     def forbidden(self, conflicts: Conflicts) -> list[int]:
-        """Tokens that are a whole term which the guard forbids."""
+        """Tokens that are a whole term, or a further word of one, which the guard forbids."""
         return [self._tokens[position] for position in self._index.forbidden(conflicts)]
 
     def tokens_of(self, key: str) -> list[int]:
@@ -369,6 +390,8 @@ class Settings:
     """The weight that people usually put on a term (for the option `weights`)."""
     length: int = 20
     """How many terms the model plans for, in a vocabulary with plans, unless fewer are asked for."""
+    order: Literal["free", "written"] = "written"
+    """Whether the model was trained on terms in any order or in the author's."""
     embeddings: Mapping[str, str] = field(default_factory=dict)
     """Names of embeddings as their files spell them, by their lower-case form."""
 
@@ -380,11 +403,12 @@ class Settings:
         values = _read_json(path)
         try:
             length = int(values.get("length", cls.length))
+            order: Literal["free", "written"] = "free" if values.get("order") == "free" else "written"
             emphasis = {str(term): float(weight) for term, weight in values.get("emphasis", {}).items()}
             embeddings = {str(name): str(file) for name, file in values.get("embeddings", {}).items()}
         except (AttributeError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: emphasis and embeddings must be tables, length a number ({error})") from error
-        return cls(emphasis, length, embeddings)
+        return cls(emphasis, length, order, embeddings)
 
 
 def load(

@@ -99,8 +99,12 @@ class TermTokenizer:
 
     def plan(self, terms: int) -> list[int]:
         """The token, as a list of one, that begins a list of so many terms; [] without plans."""
-        fitting = [token for least, token in sorted(self.plans.items()) if least <= terms]
-        return fitting[-1:]
+        least = self.least(terms)
+        return [self.plans[least]] if least else []
+
+    def least(self, terms: int) -> int:
+        """The least number of terms that the plan for so many stands for; 0 without plans."""
+        return max((least for least in self.plans if least <= terms), default=0)
 
     def text(self, ids: Sequence[int]) -> str:
         """What `ids` write, as plain text: terms with ", " between them."""

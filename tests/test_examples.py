@@ -32,7 +32,9 @@ def test_between_two_terms_stands_what_the_tokenizer_says_and_a_plan_comes_first
 
 
 def test_a_list_that_was_cut_does_not_end_and_still_expects_the_rest() -> None:
-    schedule = Schedule([Example([5, 1], [[n] for n in range(10, 20)])], 1, seed=0, max_target_tokens=4, prompt_dropout=0)
+    schedule = Schedule(
+        [Example([5, 1], [[n] for n in range(10, 20)])], 1, seed=0, max_target_tokens=4, prompt_dropout=0
+    )
     (drawn,) = schedule.draw(0, [0])
     assert len(drawn.terms) == 4
     steps = collate([drawn], order="free").targets[0]

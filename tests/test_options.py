@@ -57,5 +57,5 @@ def test_a_bad_value_is_refused_by_name_in_one_line(name: str, value: Any) -> No
 
 
 def test_an_unknown_option_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(OptionError, match="max_term'.*max_terms"):
+    with pytest.raises(OptionError, match=r"max_term'.*max_terms"):
         Options.of({"max_term": 3})

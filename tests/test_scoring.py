@@ -21,7 +21,7 @@ def test_spelling_and_repeats_make_no_difference() -> None:
 
 
 def test_lists_of_different_number_are_refused() -> None:
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         score([["a"]], [])
 
 

@@ -17,7 +17,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     exchange two folders in one step everywhere, so for an instant the old one stands aside under
     ".NAME.old"; a call that finds it alone there puts it back first.
     """
-    folder = Path(os.path.abspath(folder))  # not resolve(): a link to a folder stays a link
+    folder = folder.absolute()  # not resolve(): a link to a folder stays a link
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.parent / f".{folder.name}.old"
     recover_folder(folder)

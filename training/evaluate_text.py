@@ -18,10 +18,11 @@ from typing import Any
 from tqdm import tqdm
 
 import negopt
-from negopt.generator import Generator
+from negopt.generator import MAX_PROMPT_TOKENS, Generator
 from training.atomic import write_text
 from training.baselines import best_fixed_list, nearest_neighbour
 from training.data.dataset import load_split
+from training.examples import IGNORED, Schedule, count_terms, encode_rows, set_loss
 from training.scoring import F1Score, score
 
 Row = dict[str, Any]
@@ -42,11 +43,12 @@ def run(args: argparse.Namespace) -> int:
     generator = negopt.load(args.model)
     written = write_all(generator, rows)
     parts = {"all": rows, "strict": [row for row in rows if row.get("strict")]}
-    report = {"model": args.model or "bundled", "split": args.split, "parts": {}}
+    report: dict[str, Any] = {"model": args.model or "bundled", "split": args.split, "parts": {}}
     for name, part in parts.items():
         if part:
             chosen = [terms for terms, row in zip(written, rows, strict=True) if name == "all" or row["strict"]]
             report["parts"][name] = judge(train, part, chosen)
+            report["parts"][name]["model"]["nats_per_term"] = nats_per_term(generator, part)
     _print(report)
     for row, terms in list(zip(rows, written, strict=True))[: args.examples]:
         print(f"\n> {row['prompt']}\n  person: {', '.join(row['terms'])}\n  model:  {', '.join(terms)}")
@@ -60,6 +62,30 @@ def write_all(generator: Generator, rows: Sequence[Row]) -> list[list[str]]:
     prompts = [row["prompt"] for row in rows]
     answers = tqdm(generator.stream(prompts), total=len(rows), unit="prompt", disable=None)
     return [[term.text for term in answer.terms if term.origin == "model"] for answer in answers]
+
+
+def nats_per_term(generator: Generator, rows: Sequence[Row]) -> float:
+    """What the network needs to write people's lists, on average for a term, the end counted as one.
+
+    Terms come in the order that the model was trained for (negopt.json says it): figures of models with
+    different orders do not compare.
+    """
+    tokenizer = generator.tokenizer
+    examples = encode_rows(tokenizer, rows, max_prompt_tokens=MAX_PROMPT_TOKENS, max_terms=60)
+    order = generator.settings.order
+    schedule = Schedule(
+        examples, 32, seed=0, order=order, embedding_rate=0.0, between=tokenizer.between, plan=tokenizer.plan,
+        prompt_dropout=0.0, drop_last=False,
+    )  # fmt: skip
+    nats, terms = 0.0, 0
+    for positions in schedule.epoch(0):
+        drawn = schedule.draw(0, positions)
+        batch = schedule.collate(drawn)
+        logits = generator.network.logits(batch.input_ids, batch.attention_mask.bool(), batch.decoder_input_ids)
+        there = batch.targets[..., 0] != IGNORED
+        nats += set_loss(logits[there], batch.targets[there]).item()
+        terms += sum(map(count_terms, drawn))
+    return nats / terms
 
 
 def judge(train: Any, rows: Sequence[Row], written: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
@@ -91,9 +117,10 @@ def _print(report: dict[str, Any]) -> None:
     for name, part in report["parts"].items():
         pairs = next(iter(part.values()))["pairs"]
         print(f"\n{report['split']}, {name}: {pairs} pairs, model {report['model']}\n")
-        print("| negative | term F1 | precision | recall | terms | different |\n|---|---|---|---|---|---|")
+        print("| negative | term F1 | precision | recall | terms | different | nats a term |\n" + "|---" * 7 + "|")
         for who, f in part.items():
+            nats = f"{f['nats_per_term']:.3f}" if "nats_per_term" in f else ""
             print(
                 f"| {who} | {f['f1']:.3f} ± {f['error']:.3f} | {f['precision']:.3f} | {f['recall']:.3f} "
-                f"| {f['terms']:.1f} | {f['different']:.0%} |"
+                f"| {f['terms']:.1f} | {f['different']:.0%} | {nats} |"
             )

@@ -52,12 +52,14 @@ class Batch:
     """int64 [B, T]: the start token, then what is written before each step."""
     targets: torch.Tensor
     """int64 [B, T, R]: the tokens that are right at each step, filled up with IGNORED."""
-    terms: int
-    """How many terms the batch writes, its ends counted as one each."""
 
     def to(self, device: torch.device) -> Batch:
-        tensors = (self.input_ids, self.attention_mask, self.decoder_input_ids, self.targets)
-        return Batch(*(tensor.to(device) for tensor in tensors), terms=self.terms)
+        return Batch(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.decoder_input_ids.to(device),
+            self.targets.to(device),
+        )
 
 
 def count_terms(example: Example) -> int:
@@ -172,7 +174,7 @@ def collate(examples: Sequence[Example], *, order: Order, between: Sequence[int]
     nothing = [IGNORED] * width
     right = [[_filled(tokens, width, IGNORED) for _, tokens in steps] for steps in written]
     targets = torch.tensor([rows + [nothing] * (target - len(rows)) for rows in right])
-    return Batch(input_ids, mask, decoder_ids, targets, sum(map(count_terms, examples)))
+    return Batch(input_ids, mask, decoder_ids, targets)
 
 
 def _filled(tokens: Sequence[int], length: int, filling: int) -> list[int]:

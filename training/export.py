@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from transformers import T5ForConditionalGeneration
 
-from negopt.locate import SETTINGS, TOKENIZER
+from negopt.locate import CONFIG, SETTINGS, TOKENIZER, WEIGHTS
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
@@ -30,12 +31,11 @@ def write_model(
     dtype: torch.dtype = torch.float16,
 ) -> None:
     """Write all files but the card into an existing, empty folder."""
-    tensors = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
-    model.save_pretrained(folder, state_dict=tensors)
-    config_file = folder / "config.json"
-    config = json.loads(config_file.read_text(encoding="utf-8"))
-    config["dtype"] = str(dtype).removeprefix("torch.")
-    config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.named_parameters()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    config = {**model.config.to_diff_dict(), "dtype": str(dtype).removeprefix("torch.")}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    model.generation_config.save_pretrained(folder)
     shutil.copyfile(tokenizer_file, folder / TOKENIZER)
     described = {
         "tokenizer_class": "PreTrainedTokenizerFast",

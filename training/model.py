@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModel, AutoTokenizer, T5Config, T5ForConditionalGeneration
@@ -48,22 +49,22 @@ class PairLoss(torch.nn.Module):
 def new_network(vocabulary_size: int, recipe: Recipe) -> T5ForConditionalGeneration:
     """A T5-v1.1 of the recipe's size, weights drawn from torch's global generator."""
     size = recipe.network
-    config = T5Config(
-        vocab_size=vocabulary_size,
-        d_model=size.d_model,
-        d_kv=size.d_kv,
-        d_ff=size.d_ff,
-        num_layers=size.encoder_layers,
-        num_decoder_layers=size.decoder_layers,
-        num_heads=size.heads,
-        dropout_rate=recipe.dropout,
-        feed_forward_proj="gated-gelu",
-        tie_word_embeddings=True,
-        decoder_start_token_id=0,
-        pad_token_id=0,
-        eos_token_id=1,
-    )
-    return _without_attention_dropout(T5ForConditionalGeneration(config))
+    values: dict[str, Any] = {
+        "vocab_size": vocabulary_size,
+        "d_model": size.d_model,
+        "d_kv": size.d_kv,
+        "d_ff": size.d_ff,
+        "num_layers": size.encoder_layers,
+        "num_decoder_layers": size.decoder_layers,
+        "num_heads": size.heads,
+        "dropout_rate": recipe.dropout,
+        "feed_forward_proj": "gated-gelu",
+        "tie_word_embeddings": True,
+        "decoder_start_token_id": 0,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+    }
+    return _without_attention_dropout(T5ForConditionalGeneration(T5Config(**values)))
 
 
 def pretrained_network(folder: Path, recipe: Recipe) -> T5ForConditionalGeneration:

@@ -32,10 +32,10 @@ class Recipe:
 
     base: str = "mini"
     order: Order = "free"
-    epochs: int = 12
+    epochs: int = 7
     batch_size: int = 64
     accumulate: int = 1
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
     """Share of all steps in which the learning rate rises; it then falls to zero along a cosine."""

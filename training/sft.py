@@ -113,7 +113,7 @@ class Training:
         if limit is not None:
             train = train.select(range(min(limit, len(train))))
         self.validation_rows = load_split(data, "validation")
-        self.settings = learn_settings(train)
+        self.settings: dict[str, Any] = {"order": recipe.order, **learn_settings(train)}
         self.tokenizer_file, network = self._base(train)
         self.tokenizer = TermTokenizer.from_file(self.tokenizer_file)
         self.schedule = self._schedule(train, seed=recipe.seed, embedding_rate=recipe.embedding_rate)
@@ -164,7 +164,8 @@ class Training:
         )
         if not examples:
             raise DataError(f"{self.data}: no row with a prompt and a negative prompt")
-        return Schedule(examples, recipe.batch_size, order=recipe.order, between=self.tokenizer.between, **how)
+        how |= {"order": recipe.order, "between": self.tokenizer.between, "plan": self.tokenizer.plan}
+        return Schedule(examples, recipe.batch_size, **how)
 
     def run(self) -> None:
         """Train to the end (or to where the likelihood stops rising) and export the best weights."""

@@ -1,0 +1,67 @@
+"""A stand-in for the Hugging Face Hub on loopback: one model, in the Hub's own API and file routes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@contextmanager
+def hub_with(folder: Path, name: str) -> Iterator[tuple[str, list[str]]]:
+    """Serve `folder` as the model `name`; yields the endpoint and the list of files that were fetched."""
+    fetched: list[str] = []
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def _answer(self, *, body: bool) -> None:
+            path = self.path.split("?")[0]
+            if path.startswith(f"/api/models/{name}/tree/"):
+                entries = [{"type": "file", "path": n, "size": len(b), "oid": _oid(b)} for n, b in files.items()]
+                return self._send(json.dumps(entries).encode(), body, {})
+            if path.startswith(f"/api/models/{name}"):
+                info = {"id": name, "modelId": name, "sha": COMMIT, "private": False, "tags": [], "downloads": 0}
+                info["siblings"] = [{"rfilename": n} for n in files]
+                return self._send(json.dumps(info).encode(), body, {})
+            data = files.get(path.rsplit("/", 1)[-1]) if path.startswith(f"/{name}/resolve/") else None
+            if data is None:
+                return self._send(b"{}", body, {"X-Error-Code": "RepoNotFound"}, status=404)
+            if body:
+                fetched.append(path.rsplit("/", 1)[-1])
+            return self._send(data, body, {"ETag": f'"{_oid(data)}"', "X-Repo-Commit": COMMIT})
+
+        def _send(self, data: bytes, body: bool, headers: dict[str, str], status: int = 200) -> None:
+            self.send_response(status)
+            for key, value in {"Content-Length": str(len(data)), **headers}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if body:
+                self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet: the tests look at `fetched`."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", fetched
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def _oid(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
