@@ -32,8 +32,9 @@ Add = Callable[[Tensor, Tensor], Tensor]
 REPEATED = frozenset({"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"})
 UNUSED = frozenset({"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"})
 
-PACK_FROM = 150_000
-"""Elements from which a matrix is worth FBGEMM's call, which costs 10 us more than a plain product."""
+PACK_FROM = {"encoder": 50_000, "decoder": 1_000_000}
+"""Elements from which a matrix is worth FBGEMM's call, which costs 10 us more than a plain product: soon
+where it meets all tokens of a prompt at once, late where it meets one."""
 
 
 class Weights:
@@ -71,7 +72,7 @@ class Weights:
         """From the encoder's output, normalised, to keys and values of all decoder layers, side by side."""
         blocks = range(self.config.num_decoder_layers)
         names = [f"decoder.block.{i}.layer.1.EncDecAttention.{part}.weight" for i in blocks for part in "kv"]
-        return self._project(names, self.config.inner, self._norm_scale("encoder.final_layer_norm"))
+        return self._project(names, self.config.inner, self._norm_scale("encoder.final_layer_norm"), "encoder")
 
     def attention_out(self, name: str) -> Add:
         """From the mixed values of one attention back to d_model."""
@@ -118,10 +119,10 @@ class Weights:
         scale = _finite([name], self._get(name, width).to(self.device, self.dtype))
         return scale * (factor * math.sqrt(width))
 
-    def _project(self, names: Sequence[str], rows: int, norm: Tensor) -> Project:
+    def _project(self, names: Sequence[str], rows: int, norm: Tensor, side: str = "") -> Project:
         """The matrices `names` ([rows, d_model] each) side by side, for rows that `norm` still has to scale."""
         matrices = [self._get(name, rows, self.config.d_model) for name in names]
-        packed = self._packed(names, matrices)
+        packed = self._packed(names, matrices, side)
         if packed is not None:
             multiply = torch.ops.quantized.linear_dynamic_fp16.default
             return lambda x: multiply(x * norm, packed)
@@ -146,9 +147,11 @@ class Weights:
             joined[:, i * rows : (i + 1) * rows] = matrix.t()
         return _finite(names, joined)
 
-    def _packed(self, names: Sequence[str], matrices: Sequence[Tensor]) -> object | None:
-        """The matrices for FBGEMM; None where it cannot be had, would not be exact, or would not pay."""
-        if not self._can_pack or sum(matrix.numel() for matrix in matrices) < PACK_FROM:
+    def _packed(self, names: Sequence[str], matrices: Sequence[Tensor], side: str = "") -> object | None:
+        """The matrices for FBGEMM; None where it cannot be had, would not be exact, or would not pay on
+        this `side`: that of its name if not said."""
+        side = side or ("encoder" if names[0].startswith("encoder.") else "decoder")
+        if not self._can_pack or sum(matrix.numel() for matrix in matrices) < PACK_FROM[side]:
             return None
         if not all(_fits_half(matrix) for matrix in matrices):
             return None

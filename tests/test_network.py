@@ -59,7 +59,7 @@ def test_logits_equal_those_of_transformers(shape: str, packed: bool, monkeypatc
     settings = config_json(**SHAPES[shape])
     weights = random_weights(settings)
     if packed:
-        monkeypatch.setattr(t5_weights, "PACK_FROM", 1)
+        monkeypatch.setattr(t5_weights, "PACK_FROM", {"encoder": 1, "decoder": 1})
         weights = {name: tensor.half() for name, tensor in weights.items()}
     theirs = as_transformers(settings, {name: tensor.float() for name, tensor in weights.items()})
     ours = T5(T5Config.from_json(settings), weights)
@@ -84,7 +84,8 @@ def test_float16_weights_are_kept_packed_where_they_are_large(monkeypatch: pytes
         return result
 
     monkeypatch.setattr(t5_weights.Weights, "_packed", counted)
-    monkeypatch.setattr(t5_weights, "PACK_FROM", settings["vocab_size"] * settings["d_model"])
+    size = settings["vocab_size"] * settings["d_model"]
+    monkeypatch.setattr(t5_weights, "PACK_FROM", {"encoder": size, "decoder": size})
     T5(T5Config.from_json(settings), weights)
     T5(T5Config.from_json(settings), random_weights(settings))  # float32 that float16 cannot hold
     assert sum(calls) == int(t5_weights._has_fbgemm())  # the head alone, and only where it is exact
