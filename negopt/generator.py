@@ -14,9 +14,9 @@ import json
 import math
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,9 +93,8 @@ class Generator:
         self.network = network
         self.tokenizer = tokenizer
         self.settings = settings or Settings()
-        self.guard = guard or Guard.default()
+        self._guard = guard
         self._count = lru_cache(maxsize=16384)(count_tokens or estimate_tokens)
-        self._vocabulary = Vocabulary(tokenizer, network)
 
     @classmethod
     def open(cls, folder: Path, device: str | torch.device = "cpu", **parts: Any) -> Generator:
@@ -113,6 +112,15 @@ class Generator:
         except ModelError as error:
             raise ModelError(f"{folder}: {error}") from error
         return cls(network, tokenizer, settings, **parts)
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What keeps the negative from negating the prompt; read at the first prompt, not at start-up."""
+        return self._guard or Guard.default()
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.tokenizer, self.network, self.guard, self.settings.terms)
 
     def generate(self, prompt: str, **options: Any) -> NegativePrompt:
         """The negative prompt for one prompt; `options` are those of `negopt.OPTIONS`."""
@@ -181,21 +189,19 @@ class Generator:
         known = {term_key(term.text) for term in kept}
         conflicts = self.guard.conflicts(read, [term.text for term in split_terms(options.avoid)])
         asked = [term for term in unique_terms(map(Term, conflicts.asked)) if term_key(term.text) not in known]
-        prefix = self._prefix([*kept, *asked], options)
-        least = self.tokenizer.least(self._length(options, len(kept) + len(asked))) - len(kept) - len(asked)
-        return Task(read.text, options, tuple(kept), tuple(asked), conflicts, prefix, least)
+        asked = asked[: options.max_terms]
+        length = len(kept) + min(options.max_terms, self.settings.length)
+        prefix = [*self.tokenizer.plan(length), *self._prefix([*kept, *asked])]
+        standing = len(kept) + len(asked)
+        least, most = self.tokenizer.least(length) - standing, options.max_terms - len(asked)
+        return Task(read.text, options, tuple(kept), tuple(asked), conflicts, prefix, least, most)
 
-    def _prefix(self, terms: Sequence[Term], options: Options) -> list[int]:
-        """What stands there before the network writes: how long the list is to be, and the terms it already
-        has, so that the network adds what goes with them."""
+    def _prefix(self, terms: Sequence[Term]) -> list[int]:
+        """Tokens of terms that stand there before the network writes, so that it adds what goes with them."""
         tokens: list[int] = []
         for ids in self.tokenizer.encode_terms([term.text.lower() for term in terms[:CONDITIONS]]):
             tokens += [*(self.tokenizer.between if tokens else []), *ids]
-        return [*self.tokenizer.plan(self._length(options, len(terms))), *tokens]
-
-    def _length(self, options: Options, standing: int) -> int:
-        """How many terms the list is planned to have, those that stand there already included."""
-        return standing + min(options.max_terms, self.settings.length)
+        return tokens
 
     def _padded(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Token ids [B, S] of the prompts and their mask (None where nothing is padded)."""
@@ -236,6 +242,8 @@ class Task:
     prefix: list[int]
     least: int
     """How many terms the plan wants from the model before the list may end."""
+    most: int
+    """How many terms the model may write."""
 
 
 class TermRule:
@@ -296,13 +304,13 @@ class TermRule:
             self._bias[variant] = -math.inf
         if len(self._accepted) + 1 >= self._task.least:
             self._bias[self._vocabulary.end] = 0.0
-        return len(self._accepted) < self._task.options.max_terms and self._tokens_left > 0
+        return len(self._accepted) < self._task.most and self._tokens_left > 0
 
     def _complete(self, end: int) -> None:
         """The term begun last is whole: accept it, unless it is forbidden, known or too long."""
         text, self._text = self._text.strip(), ""
         key = term_key(text)
-        if not text or not key or key in self._seen or len(self._accepted) >= self._task.options.max_terms:
+        if not key or key in self._seen or len(self._accepted) >= self._task.most:
             return
         if self._task.conflicts.forbids(text) or (is_embedding(text) and not self._task.options.embeddings):
             return
@@ -335,21 +343,16 @@ class TermRule:
 class Vocabulary:
     """What a model's tokens mean to the rules; made once for a model, shared by all sequences."""
 
-    def __init__(self, tokenizer: TermTokenizer, network: T5) -> None:
+    def __init__(self, tokenizer: TermTokenizer, network: T5, guard: Guard, terms: Collection[str]) -> None:
         size = network.config.vocab_size
         self.pieces = tokenizer.pieces
         self.end = network.config.eos_token_id
-        words = {
-            token: piece.strip() for token, piece in enumerate(self.pieces) if piece.startswith(" ") and piece.strip()
-        }
-        # In a vocabulary of terms " text" after ",bad hands" must not bring back what ",text" may not say.
-        named = {**tokenizer.whole_terms, **(words if tokenizer.whole_terms else {})}
+        named = _writable(tokenizer, terms)
         self._tokens = list(named)
-        self._index = TermIndex(list(named.values()))
+        self._index = TermIndex(list(named.values()), guard)
         self._by_key: dict[str, list[int]] = {}
         for token, term in tokenizer.whole_terms.items():
             self._by_key.setdefault(term_key(term), []).append(token)
-        # Parts of words are for reading. Written, they would only misspell: there are whole words enough.
         parts = set(range(len(self.pieces))) - set(named) if tokenizer.whole_terms else set()
         silent = {token for token in range(size) if not self._speaks(token)}
         embeddings = {token for token, term in named.items() if is_embedding(term)}
@@ -382,6 +385,21 @@ class Vocabulary:
         return self.tokens_of(term_key(piece[1:])) if piece.startswith(BOUNDARY) else []
 
 
+def _writable(tokenizer: TermTokenizer, terms: Collection[str]) -> dict[int, str]:
+    """What each token that may be written says.
+
+    Of a vocabulary of terms: the whole terms among `terms`, and embeddings, so that nothing is ever
+    misspelled or patched together. Where no terms are named, all whole terms and further words (" text"
+    after ",bad hands": forbidden wherever ",text" is), but no parts of words. Other pieces are for reading.
+    A vocabulary of word pieces can only spell: it has no entry here and all its pieces may be written.
+    """
+    whole = tokenizer.whole_terms
+    if terms:
+        return {token: term for token, term in whole.items() if term in terms or is_embedding(term)}
+    words = {token: piece.strip() for token, piece in enumerate(tokenizer.pieces) if piece.startswith(" ")}
+    return {**whole, **{token: word for token, word in words.items() if word}} if whole else {}
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a model folder's negopt.json says besides the network; all of it may be missing."""
@@ -394,6 +412,8 @@ class Settings:
     """Whether the model was trained on terms in any order or in the author's."""
     embeddings: Mapping[str, str] = field(default_factory=dict)
     """Names of embeddings as their files spell them, by their lower-case form."""
+    terms: frozenset[str] = frozenset()
+    """The terms that a model with a vocabulary of terms may write; all it knows where none are named."""
 
     @classmethod
     def read(cls, path: Path) -> Settings:
@@ -405,10 +425,11 @@ class Settings:
             length = int(values.get("length", cls.length))
             order: Literal["free", "written"] = "free" if values.get("order") == "free" else "written"
             emphasis = {str(term): float(weight) for term, weight in values.get("emphasis", {}).items()}
+            terms = frozenset(map(str, values.get("terms", ())))
             embeddings = {str(name): str(file) for name, file in values.get("embeddings", {}).items()}
         except (AttributeError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: emphasis and embeddings must be tables, length a number ({error})") from error
-        return cls(emphasis, length, order, embeddings)
+        return cls(emphasis, length, order, embeddings, terms)
 
 
 def load(

@@ -161,6 +161,20 @@ def test_any_text_gets_an_answer_and_leaks_no_syntax(generator: negopt.Generator
     answer.text.encode("utf-8")
 
 
+def test_only_terms_that_people_write_are_written(generator: negopt.Generator) -> None:
+    for seed in range(6):
+        for answer in generator.generate_batch(PROMPTS, creativity=2.0, seed=seed):
+            written = {term.text for term in answer.terms if term.origin == "model"}
+            assert written <= generator.settings.terms
+
+
+@pytest.mark.parametrize("kept", ["", "ugly, tiling"])
+def test_a_list_is_as_long_as_its_plan(generator: negopt.Generator, kept: str) -> None:
+    for wanted in (4, 8, 13):
+        for answer in generator.generate_batch(PROMPTS, max_terms=wanted, keep=kept):
+            assert sum(term.origin != "keep" for term in answer.terms) == wanted
+
+
 def test_something_that_is_no_text_is_refused(generator: negopt.Generator) -> None:
     with pytest.raises(negopt.OptionError, match="text"):
         generator.generate(None)  # type: ignore[arg-type]

@@ -13,9 +13,9 @@ import negopt
 from training.__main__ import main
 
 TINY = [
-    "--d-model", "32", "--d-ff", "48", "--heads", "2", "--d-kv", "16", "--encoder-layers", "1",
+    "--d-model", "64", "--d-ff", "96", "--heads", "4", "--d-kv", "16", "--encoder-layers", "1",
     "--decoder-layers", "1", "--batch-size", "16", "--piece-embeddings", "random", "--precision", "fp32",
-    "--learning-rate", "0.01",
+    "--learning-rate", "0.005",
 ]  # fmt: skip
 
 
@@ -26,14 +26,14 @@ def train(data: Path, out: Path, *more: str) -> int:
 @pytest.fixture(scope="module")
 def unbroken(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "unbroken"
-    assert train(data_folder, out, "--epochs", "6") == 0
+    assert train(data_folder, out, "--epochs", "10") == 0
     return out
 
 
 def test_the_likelihood_rises_and_the_best_weights_are_exported(unbroken: Path) -> None:
     state = json.loads((unbroken / "checkpoint" / "state.json").read_text())
     nats = [measured["nats_per_term"] for measured in state["history"]]
-    assert len(nats) == 6
+    assert len(nats) == 10
     assert nats[-1] < nats[0] - 1.0
     assert state["best"] == min(nats)
     best = load_file(unbroken / "best" / "weights.safetensors")
@@ -97,9 +97,9 @@ def test_a_killed_run_resumes_to_the_same_weights(
         patch.setattr(sft, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         patch.setattr(sft.Training, "_step", counted)
         with pytest.raises(Killed):
-            train(data_folder, out, "--epochs", "6")
+            train(data_folder, out, "--epochs", "10")
     assert json.loads((out / "checkpoint" / "state.json").read_text())["step"] == steps
-    assert train(data_folder, out, "--epochs", "6") == 0
+    assert train(data_folder, out, "--epochs", "10") == 0
     one, two = (load_file(run / "model" / "model.safetensors") for run in (unbroken, out))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)

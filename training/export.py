@@ -20,6 +20,7 @@ from transformers import T5ForConditionalGeneration
 
 from negopt.locate import CONFIG, SETTINGS, TOKENIZER, WEIGHTS
 
+ENOUGH_AUTHORS = 5
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
@@ -49,7 +50,7 @@ def write_model(
     (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
 
 
-def learn_settings(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def learn_settings(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """What the generator wants to know of people's habits: see `negopt.generator.Settings`.
 
     A term's emphasis is the median of all weights that people gave it, plain ones counted as 1, where
@@ -58,9 +59,12 @@ def learn_settings(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """
     weights: defaultdict[str, list[float]] = defaultdict(list)
     spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    authors: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
         for term, weight in zip(row["terms"], row["weights"], strict=True):
             weights[term].append(weight)
+            if len(authors[term]) < ENOUGH_AUTHORS:
+                authors[term].add(row["page"])
         for name in row["embeddings"]:
             spellings[name.lower()][name] += 1
     medians = {t: statistics.median(ws) for t, ws in weights.items() if len(ws) >= 20}
@@ -71,4 +75,5 @@ def learn_settings(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             for name, counts in spellings.items()
             if counts.total() >= 20
         },
+        "terms": sorted(term for term, pages in authors.items() if len(pages) >= ENOUGH_AUTHORS),
     }

@@ -9,7 +9,7 @@ from datasets.utils.logging import disable_progress_bar, enable_progress_bar
 
 from negopt.errors import DataError
 
-NEEDED = ("prompt", "text", "terms", "embeddings")
+NEEDED = ("prompt", "text", "terms", "weights", "embeddings", "page")
 
 
 def load_split(folder: Path, split: str) -> Dataset:
