@@ -18,14 +18,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SMOKE = Path(__file__).with_name("smoke.py")
+
+LEFT_OUT = [".*", "build", "dist", "runs", "shared", "*.egg-info", "__pycache__"]
 
 DEPENDENCIES = ["torch", "tokenizers", "safetensors", "huggingface-hub", "numpy"]
 PINS = {
@@ -41,7 +45,9 @@ def make(folder: Path, python: str, pins: Sequence[str], pip: Sequence[str]) -> 
         run([python, "-m", "venv", str(folder)])
     install = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pip]
     run([*install, *pins])
-    run([*install, "--no-deps", "--force-reinstall", str(ROOT)])
+    with tempfile.TemporaryDirectory() as copy:  # building leaves files beside the sources
+        sources = shutil.copytree(ROOT, Path(copy) / "negopt", ignore=shutil.ignore_patterns(*LEFT_OUT))
+        run([*install, "--no-deps", "--force-reinstall", str(sources)])
     run([str(interpreter), "-m", "pip", "check"])
     return interpreter
 
