@@ -7,42 +7,51 @@ judged on, so it is an upper bound on any list of the most frequent terms.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from training.scoring import term_f1, term_set
+from negopt.terms import term_key
+from training.scoring import term_set
 
 Terms = Sequence[str]
 MOST = 75
 
 
-def best_fixed_list(train: Sequence[Terms], references: Sequence[Terms]) -> list[str]:
+def best_fixed_list(train: Iterable[Terms], references: Sequence[Terms]) -> list[str]:
     """The list with the highest mean term F1 on `references`: of the most frequent terms of `train`, by
     length, and of a greedy choice that adds the term that helps most, as long as one does."""
     frequent = [term for term, _ in Counter(term for terms in train for term in terms).most_common(300)]
     sets = [term_set(reference) for reference in references]
-    by_length = [frequent[:length] for length in range(1, MOST + 1)]
-    candidates = [*by_length, _greedy_list(frequent, sets)]
-    return max(candidates, key=lambda terms: _mean_f1(terms, sets))
+    keys = [term_key(term) for term in frequent]
+    holds = np.array([[key in reference for key in keys] for reference in sets], dtype=np.float64)
+    sizes = np.array([len(reference) for reference in sets], dtype=np.float64)
+    popular = list(range(min(MOST, len(frequent))))
+    by_length = [popular[: length + 1] for length in popular]
+    best = max([*by_length, _greedy_list(holds, sizes)], key=lambda chosen: _mean_f1(chosen, holds, sizes))
+    return [frequent[position] for position in best]
 
 
-def _greedy_list(frequent: Sequence[str], sets: Sequence[frozenset[str]]) -> list[str]:
-    chosen: list[str] = []
-    best = 0.0
-    while len(chosen) < MOST:
-        gains = [(_mean_f1([*chosen, term], sets), term) for term in frequent if term not in chosen]
-        gain, term = max(gains)
-        if gain <= best:
+def _greedy_list(holds: np.ndarray, sizes: np.ndarray) -> list[int]:
+    """Positions of terms, chosen one by one; `holds` [pairs, terms] says which reference has which term,
+    `sizes` [pairs] how many terms each has."""
+    chosen: list[int] = []
+    shared, best = np.zeros(len(sizes)), 0.0
+    while len(chosen) < min(MOST, holds.shape[1]):
+        f1 = (2 * (shared[:, None] + holds) / (len(chosen) + 1 + sizes)[:, None]).mean(0)
+        f1[chosen] = -1.0
+        position = int(f1.argmax())
+        if f1[position] <= best:
             break
-        best = gain
-        chosen.append(term)
+        best = float(f1[position])
+        chosen.append(position)
+        shared += holds[:, position]
     return chosen
 
 
-def _mean_f1(terms: Terms, sets: Sequence[frozenset[str]]) -> float:
-    written = term_set(terms)
-    return sum(term_f1(written, reference) for reference in sets) / len(sets)
+def _mean_f1(chosen: Sequence[int], holds: np.ndarray, sizes: np.ndarray) -> float:
+    return float((2 * holds[:, chosen].sum(1) / (len(chosen) + sizes)).mean())
 
 
 def nearest_neighbour(

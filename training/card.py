@@ -67,8 +67,16 @@ def _training(state: dict[str, Any]) -> str:
         f"the weights are those of step {state['best_step']}.\n\n"
         f"```json\n{json.dumps(recipe, indent=1)}\n```\n\n"
         "Validation, likelihood in nats a term (lower is better) and term F1 on the first rows of the split:\n\n"
-        f"| step | nats a term | term F1 |\n|---|---|---|\n{rows}\n"
+        f"| step | nats a term | term F1 |\n|---|---|---|\n{rows}\n\n" + _lengths(state)
     )
+
+
+def _lengths(state: dict[str, Any]) -> str:
+    """How the usual length of a list was chosen; nothing for a vocabulary without plans."""
+    if not state.get("length_f1"):
+        return ""
+    figures = ", ".join(f"{length} terms or more {f1:.3f}" for length, f1 in state["length_f1"].items())
+    return f"Term F1 by the planned length of the list, of which the best is the default: {figures}.\n"
 
 
 def _limits(state: dict[str, Any]) -> str:
