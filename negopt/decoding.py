@@ -1,7 +1,7 @@
 """From logits to sequences: greedy, sampled, and diverse alternatives, for a batch at once.
 
 Knows nothing of terms, text or tokenizers. What may be written next is said by one `Rule` for each
-sequence; how the network works is behind four methods of `T5`. A sequence never depends on its
+sequence; how the network works is behind a few methods of `T5`. A sequence never depends on its
 neighbours in the batch: each has its own random numbers and its own rule.
 """
 
@@ -65,12 +65,14 @@ def decode(
     diversity: float = 2.0,
     end_token: int | None = None,
     shared: Sequence[int] = (),
+    prefixes: Sequence[Sequence[int]] | None = None,
 ) -> list[list[Decoded]]:
     """Writes `alternatives` sequences for each prompt; returns them by prompt.
 
     input_ids [B, S] int64 and mask [B, S] bool (True at real tokens; None: all are) are the prompts.
-    `rules` and `generators` hold B * alternatives entries, the alternatives of a prompt side by side.
-    A sequence ends when its rule says so, after `max_steps` tokens, or when its rule allows no token.
+    `rules`, `generators` and `prefixes` hold B * alternatives entries, the alternatives of a prompt side by
+    side. A sequence goes on from its prefix (of any tokens; not part of what is returned, nor shown to its
+    rule) and ends when its rule says so, after `max_steps` tokens, or when its rule allows no token.
 
     temperature 0 takes the likeliest token; above, tokens are drawn from softmax(logits / temperature)
     cut to the smallest set that holds `top_p` (0..1] of it (nucleus sampling, Holtzman et al. 2020,
@@ -88,110 +90,164 @@ def decode(
     median of its lengths. The likeliest token would end a list far too soon: its many possible next
     terms share what is left of the probability, the end has all its own to itself.
 
-    Raises OptionError for a value out of range, ValueError when rules or generators are too few or many.
+    Raises OptionError for a value out of range, ValueError when rules, generators or prefixes are too few
+    or many.
     """
     _check(max_steps, temperature, top_p, alternatives, diversity)
     rows = len(input_ids) * alternatives
-    if len(rules) != rows or (generators is not None and len(generators) != rows):
-        raise ValueError(f"{rows} sequences need as many rules, and as many generators if any are given")
+    given: Sequence[Sequence[int]] = [()] * rows if prefixes is None else prefixes
+    for each in (rules, given, generators):
+        if each is not None and len(each) != rows:
+            raise ValueError(f"{rows} sequences need as many rules, and as many generators and prefixes if any")
     if rows == 0:
         return []
-    if temperature > 0 and generators is None:
-        generators = [_fresh() for _ in range(rows)]
-
-    cache = net.start(net.encode(input_ids, mask), max_steps, copies=alternatives)
-    bias = torch.zeros((rows, net.config.vocab_size), device=net.device)
-    for rule, row in zip(rules, bias, strict=True):
-        rule.begin(row)
-    median = _Median(rows, end_token) if temperature == 0 and end_token is not None else None
-    free = list(shared) if end_token is None else [*shared, end_token]
-    penalty = _Penalty(bias, alternatives, diversity, free) if alternatives > 1 else None
+    choose = _Chooser(net, rules, temperature, top_p, generators, alternatives, diversity, end_token, shared)
+    longest = max(map(len, given))
+    cache = net.start(net.encode(input_ids, mask), longest + max_steps, copies=alternatives)
     decoded = [Decoded() for _ in range(rows)]
     alive = list(range(rows))
-    kept: Tensor | None = None  # `alive` on the device, once it is not all rows
-    tokens = torch.full((rows,), net.config.decoder_start_token_id, device=net.device)
-    for _ in range(max_steps):
-        scores = net.step(tokens, cache).float()
-        scores += bias if kept is None else bias[kept]
-        log_probs = scores.log_softmax(-1)
-        if median is not None:
-            median.decide(scores, log_probs, alive)
-        draws = _draw(generators, alive, net.device) if temperature > 0 and generators else None
-        if penalty is None:
-            tokens = _choose(scores, draws, temperature, top_p)
-        else:
-            tokens = penalty.choose(scores, alive, draws, temperature, top_p)
-        chosen = log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)
-        going = []
-        for place, (token, log_prob) in enumerate(zip(tokens.tolist(), chosen.tolist(), strict=True)):
-            row = alive[place]
-            if math.isnan(log_prob):  # softmax of nothing but -inf: no token is allowed
-                continue
-            decoded[row].tokens.append(token)
-            decoded[row].log_probs.append(log_prob)
-            if rules[row].advance(token):
-                going.append(place)
+    tokens = [net.config.decoder_start_token_id] * rows
+    for position in range(longest + max_steps):
+        fed = torch.tensor(tokens, device=net.device)
+        free = [place for place, row in enumerate(alive) if position >= len(given[row])]
+        if not free:
+            net.feed(fed, cache)
+            tokens = [given[row][position] for row in alive]
+            continue
+        scores = net.step(fed, cache)
+        if len(free) < len(alive):
+            scores = scores[torch.tensor(free, device=net.device)]
+        chosen = iter(choose(scores, [alive[place] for place in free]))
+        going, tokens = [], []
+        for place, row in enumerate(alive):
+            if position < len(given[row]):
+                token = given[row][position]
+            else:
+                token, log_prob = next(chosen)
+                if math.isnan(log_prob):  # softmax of nothing but -inf: no token is allowed
+                    continue
+                decoded[row].tokens.append(token)
+                decoded[row].log_probs.append(log_prob)
+                if not rules[row].advance(token) or len(decoded[row].tokens) == max_steps:
+                    continue
+            going.append(place)
+            tokens.append(token)
         if not going:
             break
         if len(going) < len(alive):
             alive = [alive[place] for place in going]
-            kept = torch.tensor(alive, device=net.device)
-            places = torch.tensor(going, device=net.device)
-            tokens = tokens[places]
-            cache.keep(places)
+            cache.keep(torch.tensor(going, device=net.device))
     return [decoded[i : i + alternatives] for i in range(0, rows, alternatives)]
+
+
+class _Chooser:
+    """Chooses the next token of any of the sequences, from the logits of what can be written."""
+
+    def __init__(
+        self,
+        net: T5,
+        rules: Sequence[Rule],
+        temperature: float,
+        top_p: float,
+        generators: Sequence[torch.Generator] | None,
+        alternatives: int,
+        diversity: float,
+        end_token: int | None,
+        shared: Sequence[int],
+    ) -> None:
+        self.writable = net.writable
+        self.tokens = list(range(net.config.vocab_size)) if net.writable is None else net.writable.tolist()
+        self.temperature, self.top_p = temperature, top_p
+        self.generators = generators if generators is not None or temperature == 0 else [_fresh() for _ in rules]
+        self.bias = torch.zeros((len(rules), net.config.vocab_size), device=net.device)
+        for rule, row in zip(rules, self.bias, strict=True):
+            rule.begin(row)
+        self.median = None
+        if temperature == 0 and end_token in self.tokens:
+            self.median = _Median(len(rules), self.tokens.index(end_token))
+        self.penalty = None
+        if alternatives > 1:
+            costs = torch.full((net.config.vocab_size,), diversity, device=net.device)
+            costs[list(shared) if end_token is None else [*shared, end_token]] = 0.0
+            self.penalty = _Penalty(len(rules), alternatives, costs if net.writable is None else costs[net.writable])
+        self._rows: Sequence[int] = list(range(len(rules)))
+        self._index: Tensor | None = None  # the same on the device, once it is not all rows
+
+    def __call__(self, logits: Tensor, rows: Sequence[int]) -> list[tuple[int, float]]:
+        """The token for each of the sequences `rows`, of logits [len(rows), W], and its log-probability."""
+        scores = logits.float().add_(self._bias_of(rows))
+        log_probs = scores.log_softmax(-1)
+        if self.median is not None:
+            self.median.decide(scores, log_probs, rows)
+        draws = None
+        if self.temperature > 0 and self.generators is not None:
+            draws = _draw(self.generators, rows, logits.device)
+        if self.penalty is None:
+            places = _choose(scores, draws, self.temperature, self.top_p)
+        else:
+            places = self.penalty.choose(scores, rows, draws, self.temperature, self.top_p)
+        chosen = log_probs.gather(1, places.unsqueeze(1)).squeeze(1)
+        tokens = [self.tokens[place] for place in places.tolist()]
+        return list(zip(tokens, chosen.tolist(), strict=True))
+
+    def _bias_of(self, rows: Sequence[int]) -> Tensor:
+        """[len(rows), W], as the rules have written it by now."""
+        if rows != self._rows:
+            self._rows, self._index = rows, torch.tensor(rows, device=self.bias.device)
+        if self._index is None:
+            return self.bias if self.writable is None else self.bias.index_select(1, self.writable)
+        return self.bias[self._index] if self.writable is None else self.bias[self._index.unsqueeze(1), self.writable]
 
 
 class _Median:
     """Ends each row at the median of the lengths that the network gives its sequence."""
 
-    def __init__(self, rows: int, end_token: int) -> None:
-        self.end_token = end_token
+    def __init__(self, rows: int, end: int) -> None:
+        self.end = end
+        """The place of the end among the tokens that can be written."""
         self.log_open = [0.0] * rows
         """Log-probability that the row has not ended yet."""
 
-    def decide(self, scores: Tensor, log_probs: Tensor, alive: Sequence[int]) -> None:
-        """In scores [B, V], forbids the end where it is too soon, and all else where it is due."""
-        for place, log_end in enumerate(log_probs[:, self.end_token].tolist()):
-            row = alive[place]
+    def decide(self, scores: Tensor, log_probs: Tensor, rows: Sequence[int]) -> None:
+        """In scores [B, W], forbids the end where it is too soon, and all else where it is due."""
+        for place, (row, log_end) in enumerate(zip(rows, log_probs[:, self.end].tolist(), strict=True)):
             self.log_open[row] += math.log(-math.expm1(log_end)) if log_end < 0 else -math.inf
             if self.log_open[row] < LOG_HALF:
                 scores[place] = -math.inf
-                scores[place, self.end_token] = 0.0
+                scores[place, self.end] = 0.0
             else:
-                scores[place, self.end_token] = -math.inf
+                scores[place, self.end] = -math.inf
 
 
 class _Penalty:
     """Keeps the alternatives of one prompt apart: what each owes for tokens that earlier ones used."""
 
-    def __init__(self, like: Tensor, alternatives: int, diversity: float, free: Sequence[int]) -> None:
-        self.owed = like.new_zeros((len(like) // alternatives, alternatives, like.shape[1]))
-        self.cost = like.new_full((like.shape[1],), diversity)
-        self.cost[list(free)] = 0.0
+    def __init__(self, rows: int, alternatives: int, costs: Tensor) -> None:
+        self.owed = costs.new_zeros((rows // alternatives, alternatives, len(costs)))
+        self.costs = costs
 
     def choose(
-        self, scores: Tensor, alive: Sequence[int], draws: Tensor | None, temperature: float, top_p: float
+        self, scores: Tensor, rows: Sequence[int], draws: Tensor | None, temperature: float, top_p: float
     ) -> Tensor:
-        """Tokens [B] for the rows `alive` of scores [B, V], one alternative after the other, so that
-        within a step too the later ones pay for what the earlier ones just took."""
+        """Places [B] in scores [B, W] of the sequences `rows`, one alternative after the other, so that within
+        a step too the later ones pay for what the earlier ones just took."""
         alternatives = self.owed.shape[1]
-        tokens = torch.zeros(len(alive), dtype=torch.long, device=scores.device)
+        places = torch.zeros(len(rows), dtype=torch.long, device=scores.device)
         for turn in range(alternatives):
-            places = [i for i, row in enumerate(alive) if row % alternatives == turn]
-            if not places:
+            taking = [i for i, row in enumerate(rows) if row % alternatives == turn]
+            if not taking:
                 continue
-            at = torch.tensor(places, device=scores.device)
-            prompts = torch.tensor([alive[i] // alternatives for i in places], device=scores.device)
+            at = torch.tensor(taking, device=scores.device)
+            prompts = torch.tensor([rows[i] // alternatives for i in taking], device=scores.device)
             left = scores[at] - self.owed[prompts, turn]
             picked = _choose(left, None if draws is None else draws[at], temperature, top_p)
-            tokens[at] = picked
-            self.owed[prompts, turn + 1 :, picked] += self.cost[picked].unsqueeze(1)
-        return tokens
+            places[at] = picked
+            self.owed[prompts, turn + 1 :, picked] += self.costs[picked].unsqueeze(1)
+        return places
 
 
 def _choose(scores: Tensor, draws: Tensor | None, temperature: float, top_p: float) -> Tensor:
-    """A token [B] for each row of scores [B, V]: the likeliest, or by draws [B] in [0, 1)."""
+    """A place [B] in each row of scores [B, W]: the likeliest, or by draws [B] in [0, 1)."""
     if draws is None:
         return scores.argmax(-1)
     # In float64, so that the running sum over a whole vocabulary neither loses nor gains a token.
@@ -221,9 +277,9 @@ def _invert(weights: Tensor, draws: Tensor) -> Tensor:
     return torch.searchsorted(total, target, right=True).squeeze(1).clamp_(max=weights.shape[1] - 1)
 
 
-def _draw(generators: Sequence[torch.Generator], alive: Sequence[int], device: torch.device) -> Tensor:
-    """One number in [0, 1) from each living row's own generator: [B] float64."""
-    numbers = [torch.rand((), generator=generators[row], dtype=torch.float64) for row in alive]
+def _draw(generators: Sequence[torch.Generator], rows: Sequence[int], device: torch.device) -> Tensor:
+    """One number in [0, 1) from the own generator of each of the rows: [B] float64."""
+    numbers = [torch.rand((), generator=generators[row], dtype=torch.float64) for row in rows]
     return torch.stack(numbers).to(device)
 
 

@@ -13,7 +13,7 @@ and nothing here is computed in a step that could be computed before.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -137,7 +137,8 @@ class T5:
 
     `tensors` are the weights under their Hugging Face names, of any floating type; they are copied, so
     the caller may change or free them. `dtype` is the type to compute in: float32, bfloat16 or float64
-    (not float16, in which T5's feed-forward overflows).
+    (not float16, in which T5's feed-forward overflows). `writable` are the only tokens whose logits a
+    step computes, where not all can be written: the vocabulary is the largest matrix that it reads.
 
     Raises ModelError, naming the tensor, when one is missing, surplus, misshapen or not finite.
     """
@@ -148,6 +149,7 @@ class T5:
         tensors: Mapping[str, Tensor],
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        writable: Sequence[int] | None = None,
     ) -> None:
         if dtype not in DTYPES:
             raise ModelError(f"a T5 is computed in float32, bfloat16 or float64, not in {dtype}")
@@ -156,15 +158,17 @@ class T5:
         self.dtype = dtype
         self._act = ACTIVATIONS[config.activation]
         with torch.inference_mode():
-            self._load(Weights(config, tensors, self.device, dtype))
+            self.writable = None if writable is None else torch.tensor(writable, device=self.device)
+            self._load(Weights(config, tensors, self.device, dtype), writable)
 
-    def _load(self, weights: Weights) -> None:
+    def _load(self, weights: Weights, writable: Sequence[int] | None) -> None:
         config = self.config
         self._epsilon = torch.tensor(
             math.sqrt(config.layer_norm_epsilon * config.d_model), device=self.device, dtype=self.dtype
         )
         self._embedding = weights.embedding()
-        self._head = weights.head()
+        self._head = weights.head(writable)
+        self._whole_head = weights.whole_head(self._embedding)
         self._encoder = [
             _EncoderLayer(
                 qkv=weights.attention_in(f"{block}.0.SelfAttention", "qkv", f"{block}.0.layer_norm"),
@@ -222,7 +226,7 @@ class T5:
             (q,) = self._split(layer.cross_q(self._norm(x)), batch, length)
             x = layer.cross_out(x, _attend(q, cross_k, cross_v, cross_bias))
             x = self._feed_forward(x, layer.wi, layer.wo)
-        return self._head(self._norm(x)).view(batch, length, -1)
+        return self._whole_head(self._norm(x)).view(batch, length, -1)
 
     @torch.inference_mode()
     def start(self, encoded: Encoded, max_steps: int, copies: int = 1) -> Cache:
@@ -248,8 +252,17 @@ class T5:
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
-        """Feeds tokens [B] int64, one per sequence of `cache`; returns the logits [B, V] of the next
-        ones. The first tokens are `config.decoder_start_token_id`. IndexError when the cache is full."""
+        """Feeds tokens [B] int64, one per sequence of `cache`; returns the logits [B, V] of the next ones, or
+        [B, len(writable)] if not all are. The first tokens are `config.decoder_start_token_id`. IndexError
+        when the cache is full."""
+        return self._head(self._norm(self._fed(tokens, cache)))
+
+    @torch.inference_mode()
+    def feed(self, tokens: Tensor, cache: Cache) -> None:
+        """As `step`, for tokens whose successors are known."""
+        self._fed(tokens, cache)
+
+    def _fed(self, tokens: Tensor, cache: Cache) -> Tensor:
         seen, now = cache.length, cache.length + 1
         if now > cache.max_steps:
             raise IndexError(f"the cache holds {cache.max_steps} steps and all are taken")
@@ -270,7 +283,7 @@ class T5:
 
             x = self._feed_forward(x, layer.wi, layer.wo)
         cache.length = now
-        return self._head(self._norm(x))
+        return x
 
     def _norm(self, x: Tensor) -> Tensor:
         """x [N, d] / sqrt(|x|^2 + d * eps): T5's norm, x / sqrt(mean(x^2) + eps), without its scale and

@@ -55,13 +55,18 @@ class Weights:
         tensor = self._get("shared.weight", self.config.vocab_size, self.config.d_model)
         return _finite(["shared.weight"], tensor.to(self.device, self.dtype, copy=True).contiguous())
 
-    def head(self) -> Project:
-        """From the decoder's output, normalised, to logits."""
-        config = self.config
-        name = "lm_head.weight" if "lm_head.weight" in self._tensors else "shared.weight"
-        factor = config.d_model**-0.5 if config.scale_decoder_outputs else 1.0
-        norm = self._norm_scale("decoder.final_layer_norm", factor)
-        return self._project([name], config.vocab_size, norm)
+    def head(self, rows: Sequence[int] | None) -> Project:
+        """From the decoder's output, normalised, to the logits of the tokens `rows` (None: of all)."""
+        name = self._head_name
+        matrix = self._get(name, self.config.vocab_size, self.config.d_model)
+        return self._product([name], [matrix if rows is None else matrix[list(rows)]], self._head_norm())
+
+    def whole_head(self, embedding: Tensor) -> Project:
+        """The same for all tokens, without memory of its own where the head is the embedding."""
+        name, norm, matrix = self._head_name, self._head_norm(), embedding
+        if name != "shared.weight":
+            matrix = _finite([name], self._get(name, *embedding.shape).to(self.device, self.dtype, copy=True))
+        return lambda x: torch.mm(x * norm, matrix.t())
 
     def attention_in(self, name: str, parts: str, norm: str) -> Project:
         """To some of "qkv" of one attention, side by side: [N, len(parts) * inner]."""
@@ -111,6 +116,14 @@ class Weights:
             raise ModelError(f"tensor {name!r} holds {tensor.dtype}, not floating-point numbers")
         return tensor.detach()
 
+    @property
+    def _head_name(self) -> str:
+        return "lm_head.weight" if "lm_head.weight" in self._tensors else "shared.weight"
+
+    def _head_norm(self) -> Tensor:
+        factor = self.config.d_model**-0.5 if self.config.scale_decoder_outputs else 1.0
+        return self._norm_scale("decoder.final_layer_norm", factor)
+
     def _norm_scale(self, name: str, factor: float = 1.0) -> Tensor:
         """[d_model], the scale of a layer norm times `factor`, for rows that have the length 1 and not,
         as the norm makes them, sqrt(d_model)."""
@@ -120,8 +133,11 @@ class Weights:
         return scale * (factor * math.sqrt(width))
 
     def _project(self, names: Sequence[str], rows: int, norm: Tensor, side: str = "") -> Project:
-        """The matrices `names` ([rows, d_model] each) side by side, for rows that `norm` still has to scale."""
-        matrices = [self._get(name, rows, self.config.d_model) for name in names]
+        """The matrices `names` ([rows, d_model] each) side by side."""
+        return self._product(names, [self._get(name, rows, self.config.d_model) for name in names], norm, side)
+
+    def _product(self, names: Sequence[str], matrices: Sequence[Tensor], norm: Tensor, side: str = "") -> Project:
+        """The product with `matrices` ([rows, d_model] each, of these names) of rows that `norm` scales first."""
         packed = self._packed(names, matrices, side)
         if packed is not None:
             multiply = torch.ops.quantized.linear_dynamic_fp16.default

@@ -65,6 +65,7 @@ class Scripted:
 
     def __init__(self, logits: Tensor) -> None:
         self.config = SimpleNamespace(vocab_size=len(logits), decoder_start_token_id=0)
+        self.writable = None
         self.device = torch.device("cpu")
         self.given = logits
 
@@ -345,6 +346,100 @@ def test_the_end_comes_when_nothing_else_is_allowed_and_never_when_it_is_forbidd
     assert 0 not in no_end[0][0].tokens
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"end_token": 30}, {"temperature": 0.9, "top_p": 0.9}, {"alternatives": 3, "diversity": 1.0, "shared": [33]}],
+    ids=["greedy", "median", "sampled", "alternatives"],
+)
+def test_a_network_of_few_writable_tokens_writes_as_if_all_others_were_forbidden(options: dict[str, Any]) -> None:
+    settings = config_json()
+    weights, config = random_weights(settings), T5Config.from_json(settings)
+    writable = list(range(20, 300, 3)) if "end_token" not in options else list(range(30, 300, 3))
+    others = sorted(set(range(300)) - set(writable))
+    (input_ids, mask), rows = ragged(), 5 * options.get("alternatives", 1)
+    found = []
+    for net, never in ((T5(config, weights), others), (T5(config, weights, writable=writable), [])):
+        rules = [Free(30, never) for _ in range(rows)]
+        answers = decode(
+            net,
+            input_ids,
+            mask,
+            rules,
+            max_steps=9,
+            generators=seeded(*range(rows)) if "temperature" in options else None,
+            **options,
+        )
+        found.append([answer for alternatives in answers for answer in alternatives])
+    assert [answer.tokens for answer in found[0]] == [answer.tokens for answer in found[1]]
+    for wide, narrow in zip(*found, strict=True):
+        assert wide.log_probs == pytest.approx(narrow.log_probs, abs=1e-4)
+        assert set(narrow.tokens) <= set(writable)
+
+
+class Forced(Free):
+    """Allows nothing but a prefix at first: the slow way to begin with it."""
+
+    def __init__(self, prefix: Sequence[int]) -> None:
+        super().__init__()
+        self.left = list(prefix)
+
+    def begin(self, bias: Tensor) -> None:
+        self.bias = bias
+        self.follow()
+
+    def advance(self, token: int) -> bool:
+        self.follow()
+        return True
+
+    def follow(self) -> None:
+        self.bias.fill_(0.0)
+        if self.left:
+            token = self.left.pop(0)
+            self.bias.fill_(-math.inf)
+            self.bias[token] = 0.0
+
+
+def test_sequences_go_on_from_their_prefixes() -> None:
+    net, (input_ids, mask) = random_t5(), ragged()
+    prefixes: list[list[int]] = [[7], [], [8, 9, 10, 11], [12, 13], [14]]
+    seen: list[list[int]] = [[] for _ in prefixes]
+
+    class Watching(Free):
+        def __init__(self, row: int) -> None:
+            super().__init__()
+            self.row = row
+
+        def advance(self, token: int) -> bool:
+            seen[self.row].append(token)
+            return True
+
+    found = only(decode(net, input_ids, mask, [Watching(row) for row in range(5)], max_steps=6, prefixes=prefixes))
+    forced = only(decode(net, input_ids, mask, [Forced(prefix) for prefix in prefixes], max_steps=10))
+    for row, prefix in enumerate(prefixes):
+        assert [*prefix, *found[row].tokens] == forced[row].tokens[: len(prefix) + 6]
+        assert found[row].log_probs == pytest.approx(forced[row].log_probs[len(prefix) :][:6], abs=1e-4)
+        assert seen[row] == found[row].tokens
+
+
+def test_prefixes_of_others_change_no_draw() -> None:
+    net, (input_ids, mask) = random_t5(), ragged()
+    options: dict[str, Any] = {"max_steps": 6, "temperature": 1.0}
+    rules = [Free() for _ in range(5)]
+    prefixes: list[list[int]] = [[5, 6, 7], [], [8], [], [9, 9]]
+    together = only(decode(net, input_ids, mask, rules, generators=seeded(*range(5)), prefixes=prefixes, **options))
+    for row in range(5):
+        alone = decode(
+            net,
+            input_ids[row : row + 1],
+            mask[row : row + 1],
+            [Free()],
+            generators=seeded(row),
+            prefixes=[prefixes[row]],
+            **options,
+        )
+        assert alone[0][0].tokens == together[row].tokens
+
+
 def test_two_threads_answer_as_one() -> None:
     net, (input_ids, mask) = random_t5(), ragged()
 
@@ -390,3 +485,5 @@ def test_rules_and_generators_must_be_one_for_each_sequence() -> None:
         decode(random_t5(), random_prompts(2, 3), None, [Free()] * 2, max_steps=3, alternatives=2)
     with pytest.raises(ValueError, match="1 sequences"):
         decode(random_t5(), random_prompts(1, 3), None, [Free()], max_steps=3, generators=seeded(1, 2))
+    with pytest.raises(ValueError, match="1 sequences"):
+        decode(random_t5(), random_prompts(1, 3), None, [Free()], max_steps=3, prefixes=[])

@@ -103,6 +103,22 @@ def test_steps_give_the_logits_of_the_whole() -> None:
         net.step(given[:, 0], cache)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_steps_of_a_network_of_few_writable_tokens_give_their_logits(tied: bool) -> None:
+    settings = config_json(tie_word_embeddings=tied)
+    writable = [1, 250, 17, 99]
+    net = T5(T5Config.from_json(settings), random_weights(settings), writable=writable)
+    (input_ids, mask), given = padded_batch(), answers(4, 6)
+    whole = net.logits(input_ids, mask, given)
+    assert whole.shape == (4, 6, 300)
+    cache = net.start(net.encode(input_ids, mask), 6)
+    for step in range(6):
+        if step == 2:
+            net.feed(given[:, step], cache)  # for tokens whose successors are known
+        else:
+            assert (net.step(given[:, step], cache) - whole[:, step, writable]).abs().max() < 1e-4
+
+
 def test_a_mask_without_padding_and_no_mask_are_the_same() -> None:
     net, input_ids, given = random_t5(), random_prompts(2, 9), answers(2, 5)
     everything = torch.ones(2, 9, dtype=torch.bool)
