@@ -66,6 +66,7 @@ def decode(
     end_token: int | None = None,
     shared: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] | None = None,
+    anchor: float = 0.0,
 ) -> list[list[Decoded]]:
     """Writes `alternatives` sequences for each prompt; returns them by prompt.
 
@@ -90,6 +91,11 @@ def decode(
     median of its lengths. The likeliest token would end a list far too soon: its many possible next
     terms share what is left of the probability, the end has all its own to itself.
 
+    `anchor` (0 to 1) is the weight of each sequence's first step in all its later ones: a token is judged by
+    (1 - anchor) log p(token | so far) + anchor log p(token | prompt, prefix). Where tokens are the members of a
+    set, the second is how likely each is on its own. Without it the first few members decide which of the
+    sets that people often copy is being written, and the rest follows, right or wrong.
+
     Raises OptionError for a value out of range, ValueError when rules, generators or prefixes are too few
     or many.
     """
@@ -101,7 +107,9 @@ def decode(
             raise ValueError(f"{rows} sequences need as many rules, and as many generators and prefixes if any")
     if rows == 0:
         return []
-    choose = _Chooser(net, rules, temperature, top_p, generators, alternatives, diversity, end_token, shared)
+    choose = _Chooser(
+        net, rules, temperature, top_p, generators, alternatives, diversity, end_token, shared, anchor
+    )
     longest = max(map(len, given))
     cache = net.start(net.encode(input_ids, mask), longest + max_steps, copies=alternatives)
     decoded = [Decoded() for _ in range(rows)]
@@ -154,6 +162,7 @@ class _Chooser:
         diversity: float,
         end_token: int | None,
         shared: Sequence[int],
+        anchor: float,
     ) -> None:
         self.writable = net.writable
         self.tokens = list(range(net.config.vocab_size)) if net.writable is None else net.writable.tolist()
@@ -165,6 +174,8 @@ class _Chooser:
         self.median = None
         if temperature == 0 and end_token in self.tokens:
             self.median = _Median(len(rules), self.tokens.index(end_token))
+        end = self.tokens.index(end_token) if end_token in self.tokens else None
+        self.anchor = _Anchor(len(rules), anchor, end) if anchor > 0 else None
         self.penalty = None
         if alternatives > 1:
             costs = torch.full((net.config.vocab_size,), diversity, device=net.device)
@@ -175,7 +186,8 @@ class _Chooser:
 
     def __call__(self, logits: Tensor, rows: Sequence[int]) -> list[tuple[int, float]]:
         """The token for each of the sequences `rows`, of logits [len(rows), W], and its log-probability."""
-        scores = logits.float().add_(self._bias_of(rows))
+        scores = logits.float() if self.anchor is None else self.anchor.judge(logits.float(), rows)
+        scores = scores.add_(self._bias_of(rows))
         log_probs = scores.log_softmax(-1)
         if self.median is not None:
             self.median.decide(scores, log_probs, rows)
@@ -197,6 +209,27 @@ class _Chooser:
         if self._index is None:
             return self.bias if self.writable is None else self.bias.index_select(1, self.writable)
         return self.bias[self._index] if self.writable is None else self.bias[self._index.unsqueeze(1), self.writable]
+
+
+class _Anchor:
+    """Holds each sequence to what its first step thought of every token."""
+
+    def __init__(self, rows: int, weight: float, end: int | None) -> None:
+        self.weight, self.end = weight, end
+        self.first: list[Tensor | None] = [None] * rows
+
+    def judge(self, logits: Tensor, rows: Sequence[int]) -> Tensor:
+        """logits [B, W] of the sequences `rows` as log-probabilities, mixed with those of their first step. The
+        end keeps its own: how likely it is depends on what stands there already."""
+        log_probs = logits.log_softmax(-1)
+        for row, now in zip(rows, log_probs, strict=True):
+            if self.first[row] is None:
+                self.first[row] = now
+        first = torch.stack([tensor for row in rows if (tensor := self.first[row]) is not None])
+        mixed = torch.lerp(log_probs, first, self.weight)
+        if self.end is not None:
+            mixed[:, self.end] = log_probs[:, self.end]
+        return mixed
 
 
 class _Median:

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -108,7 +108,7 @@ class Generator:
             )
         settings = Settings.read(folder / SETTINGS)
         try:
-            network = T5(config, _read_weights(folder), device)
+            network = T5(config, _read_weights(folder), device, writable=_written_tokens(tokenizer, settings, config))
         except ModelError as error:
             raise ModelError(f"{folder}: {error}") from error
         return cls(network, tokenizer, settings, **parts)
@@ -120,7 +120,7 @@ class Generator:
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.tokenizer, self.network, self.guard, self.settings.terms)
+        return Vocabulary(self.tokenizer, self.network, self.guard, self.settings)
 
     def generate(self, prompt: str, **options: Any) -> NegativePrompt:
         """The negative prompt for one prompt; `options` are those of `negopt.OPTIONS`."""
@@ -162,19 +162,21 @@ class Generator:
     def _write(self, tasks: Sequence[Task], rules: Sequence[TermRule], options: Options) -> None:
         """Run the network for all tasks; each rule collects the terms of its sequence."""
         input_ids, mask = self._padded([task.prompt for task in tasks])
-        longest_prefix = max(len(task.prefix) for task in tasks)
         decoded = decode(
             self.network,
             input_ids,
             mask,
             rules,
-            max_steps=longest_prefix + STEPS_PER_TERM * options.max_terms + SPARE_STEPS,
+            max_steps=STEPS_PER_TERM * options.max_terms + SPARE_STEPS,
             temperature=options.creativity,
             top_p=TOP_P,
             generators=[_random(options.seed, i) for _ in tasks for i in range(options.n)],
             alternatives=options.n,
             diversity=DIVERSITY,
             end_token=self.network.config.eos_token_id,
+            shared=self.tokenizer.between,
+            prefixes=[task.prefix for task in tasks for _ in range(options.n)],
+            anchor=self.settings.anchor,
         )
         sequences = [sequence for alternatives in decoded for sequence in alternatives]
         for rule, sequence in zip(rules, sequences, strict=True):
@@ -261,7 +263,7 @@ class TermRule:
         self._tokens_left = self._room()
         self._accepted: list[tuple[str, slice]] = []
         self._text, self._start, self._position = "", 0, 0
-        self._bias = self._allowed = torch.empty(0)
+        self._bias = torch.empty(0)
 
     def begin(self, bias: torch.Tensor) -> None:
         self._bias = bias
@@ -270,15 +272,9 @@ class TermRule:
         bias[[token for key in self._seen for token in self._vocabulary.tokens_of(key)]] = -math.inf
         if self._task.least > 0:
             bias[self._vocabulary.end] = -math.inf
-        if self._task.prefix:
-            self._allowed = bias.clone()
-            self._allow_only(self._task.prefix[0])
 
     def advance(self, token: int) -> bool:
         self._position += 1
-        if self._position <= len(self._task.prefix):
-            self._follow_prefix()
-            return True
         if token == self._vocabulary.end:
             self._complete(self._position - 1)
             return False
@@ -329,25 +325,15 @@ class TermRule:
         taken = self._count(options.keep) + sum(self._count(term.text) + 1 for term in self._task.asked)
         return options.max_tokens - taken
 
-    def _follow_prefix(self) -> None:
-        if self._position < len(self._task.prefix):
-            self._allow_only(self._task.prefix[self._position])
-        else:
-            self._bias.copy_(self._allowed)
-
-    def _allow_only(self, token: int) -> None:
-        self._bias.fill_(-math.inf)
-        self._bias[token] = 0.0
-
 
 class Vocabulary:
     """What a model's tokens mean to the rules; made once for a model, shared by all sequences."""
 
-    def __init__(self, tokenizer: TermTokenizer, network: T5, guard: Guard, terms: Collection[str]) -> None:
+    def __init__(self, tokenizer: TermTokenizer, network: T5, guard: Guard, settings: Settings) -> None:
         size = network.config.vocab_size
         self.pieces = tokenizer.pieces
         self.end = network.config.eos_token_id
-        named = _writable(tokenizer, terms)
+        named = _named(tokenizer, settings)
         self._tokens = list(named)
         self._index = TermIndex(list(named.values()), guard)
         self._by_key: dict[str, list[int]] = {}
@@ -355,7 +341,7 @@ class Vocabulary:
             self._by_key.setdefault(term_key(term), []).append(token)
         parts = set(range(len(self.pieces))) - set(named) if tokenizer.whole_terms else set()
         silent = {token for token in range(size) if not self._speaks(token)}
-        embeddings = {token for token, term in named.items() if is_embedding(term)}
+        embeddings = {token for token, term in named.items() if term in settings.embeddings or is_embedding(term)}
         self._with_embeddings = self._mask(parts | silent, size).to(network.device)
         self._plain = self._mask(parts | silent | embeddings, size).to(network.device)
 
@@ -385,19 +371,26 @@ class Vocabulary:
         return self.tokens_of(term_key(piece[1:])) if piece.startswith(BOUNDARY) else []
 
 
-def _writable(tokenizer: TermTokenizer, terms: Collection[str]) -> dict[int, str]:
-    """What each token that may be written says.
+def _named(tokenizer: TermTokenizer, settings: Settings) -> dict[int, str]:
+    """What each token says that the rules know by name.
 
-    Of a vocabulary of terms: the whole terms among `terms`, and embeddings, so that nothing is ever
-    misspelled or patched together. Where no terms are named, all whole terms and further words (" text"
-    after ",bad hands": forbidden wherever ",text" is), but no parts of words. Other pieces are for reading.
+    Of a vocabulary of terms: the whole terms and embeddings that the settings list; nothing else is
+    written, so nothing is ever misspelled or patched together. Where none are listed, all whole terms and
+    further words (" text" after ",bad hands": forbidden wherever ",text" is), but no parts of words.
     A vocabulary of word pieces can only spell: it has no entry here and all its pieces may be written.
     """
     whole = tokenizer.whole_terms
-    if terms:
-        return {token: term for token, term in whole.items() if term in terms or is_embedding(term)}
+    if settings.terms:
+        return {t: term for t, term in whole.items() if term in settings.terms or term in settings.embeddings}
     words = {token: piece.strip() for token, piece in enumerate(tokenizer.pieces) if piece.startswith(" ")}
     return {**whole, **{token: word for token, word in words.items() if word}} if whole else {}
+
+
+def _written_tokens(tokenizer: TermTokenizer, settings: Settings, config: T5Config) -> list[int] | None:
+    """The tokens whose logits a step needs to compute; None for all."""
+    if not settings.terms or not tokenizer.whole_terms:
+        return None
+    return sorted({*_named(tokenizer, settings), config.eos_token_id})
 
 
 @dataclass(frozen=True)
@@ -410,6 +403,8 @@ class Settings:
     """How many terms the model plans for, in a vocabulary with plans, unless fewer are asked for."""
     order: Literal["free", "written"] = "written"
     """Whether the model was trained on terms in any order or in the author's."""
+    anchor: float = 0.0
+    """How far each term is judged on its own, whatever stands there already (see `decoding.decode`)."""
     embeddings: Mapping[str, str] = field(default_factory=dict)
     """Names of embeddings as their files spell them, by their lower-case form."""
     terms: frozenset[str] = frozenset()
@@ -425,11 +420,12 @@ class Settings:
             length = int(values.get("length", cls.length))
             order: Literal["free", "written"] = "free" if values.get("order") == "free" else "written"
             emphasis = {str(term): float(weight) for term, weight in values.get("emphasis", {}).items()}
+            anchor = min(1.0, max(0.0, float(values.get("anchor", cls.anchor))))
             terms = frozenset(map(str, values.get("terms", ())))
             embeddings = {str(name): str(file) for name, file in values.get("embeddings", {}).items()}
         except (AttributeError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: emphasis and embeddings must be tables, length a number ({error})") from error
-        return cls(emphasis, length, order, embeddings, terms)
+        return cls(emphasis, length, order, anchor, embeddings, terms)
 
 
 def load(

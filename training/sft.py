@@ -47,6 +47,8 @@ from training.recipes import PRESETS, Recipe
 from training.scoring import score
 from training.vocabulary import build_vocabulary
 
+ANCHOR = 1.0
+"""How far a model of free order judges each term on its own (see `negopt.decoding.decode`)."""
 F1_ROWS = 400
 """Rows of the validation split on which term F1 is followed during training."""
 SECONDS_BETWEEN_CHECKPOINTS = 300.0
@@ -113,7 +115,9 @@ class Training:
         if limit is not None:
             train = train.select(range(min(limit, len(train))))
         self.validation_rows = load_split(data, "validation")
-        self.settings: dict[str, Any] = {"order": recipe.order, **learn_settings(train)}
+        self.settings: dict[str, Any] = {
+            "order": recipe.order, "anchor": ANCHOR if recipe.order == "free" else 0.0, **learn_settings(train)
+        }  # fmt: skip
         self.tokenizer_file, network = self._base(train)
         self.tokenizer = TermTokenizer.from_file(self.tokenizer_file)
         self.schedule = self._schedule(train, seed=recipe.seed, embedding_rate=recipe.embedding_rate)

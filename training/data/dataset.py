@@ -18,7 +18,8 @@ def load_split(folder: Path, split: str) -> Dataset:
         raise DataError(f"{folder}: no such folder; make one with: python -m training data build SOURCE --out {folder}")
     disable_progress_bar()
     try:
-        rows = load_dataset(str(folder), split=split)
+        # A cache of its own, inside the folder: a shared one would give a rebuilt data set's old rows.
+        rows = load_dataset(str(folder), split=split, cache_dir=str(folder / ".cache"))
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{folder}: not a data set with a split {split!r} ({reason})") from error
