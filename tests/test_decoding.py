@@ -487,3 +487,15 @@ def test_rules_and_generators_must_be_one_for_each_sequence() -> None:
         decode(random_t5(), random_prompts(1, 3), None, [Free()], max_steps=3, generators=seeded(1, 2))
     with pytest.raises(ValueError, match="1 sequences"):
         decode(random_t5(), random_prompts(1, 3), None, [Free()], max_steps=3, prefixes=[])
+
+
+def test_an_anchored_sequence_takes_tokens_in_the_order_of_its_first_step() -> None:
+    net = random_t5()
+    input_ids = random_prompts(1, 5)
+    first = net.logits(input_ids, None, torch.zeros((1, 1), dtype=torch.long))[0, -1]
+    expected = first.argsort(descending=True)[:6].tolist()
+    ((anchored,),) = decode(net, input_ids, None, [Once()], max_steps=6, anchor=1.0)
+    ((drifting,),) = decode(net, input_ids, None, [Once()], max_steps=6)
+    assert anchored.tokens == expected
+    assert drifting.tokens[0] == expected[0]
+    assert drifting.tokens != expected

@@ -62,7 +62,7 @@ def _training(state: dict[str, Any]) -> str:
     rows = "\n".join(f"| {m['step']} | {m['nats_per_term']:.4f} | {m['term_f1']:.4f} |" for m in state["history"])
     return (
         "## Training\n\n"
-        f"Supervised fine-tuning only, on what people wrote: no picture was looked at. Ended "
+        f"Supervised fine-tuning only, on {state['pairs']:,} pairs that people wrote: no picture was looked at. Ended "
         f"{datetime.date.today().isoformat()} after {state['step']} steps and {state['seconds'] / 3600:.1f} hours; "
         f"the weights are those of step {state['best_step']}.\n\n"
         f"```json\n{json.dumps(recipe, indent=1)}\n```\n\n"
