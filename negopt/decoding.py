@@ -99,7 +99,7 @@ def decode(
     Raises OptionError for a value out of range, ValueError when rules, generators or prefixes are too few
     or many.
     """
-    _check(max_steps, temperature, top_p, alternatives, diversity)
+    _check(max_steps, temperature, top_p, alternatives, diversity, anchor)
     rows = len(input_ids) * alternatives
     given: Sequence[Sequence[int]] = [()] * rows if prefixes is None else prefixes
     for each in (rules, given, generators):
@@ -107,9 +107,7 @@ def decode(
             raise ValueError(f"{rows} sequences need as many rules, and as many generators and prefixes if any")
     if rows == 0:
         return []
-    choose = _Chooser(
-        net, rules, temperature, top_p, generators, alternatives, diversity, end_token, shared, anchor
-    )
+    choose = _Chooser(net, rules, temperature, top_p, generators, alternatives, diversity, end_token, shared, anchor)
     longest = max(map(len, given))
     cache = net.start(net.encode(input_ids, mask), longest + max_steps, copies=alternatives)
     decoded = [Decoded() for _ in range(rows)]
@@ -171,11 +169,9 @@ class _Chooser:
         self.bias = torch.zeros((len(rules), net.config.vocab_size), device=net.device)
         for rule, row in zip(rules, self.bias, strict=True):
             rule.begin(row)
-        self.median = None
-        if temperature == 0 and end_token in self.tokens:
-            self.median = _Median(len(rules), self.tokens.index(end_token))
         end = self.tokens.index(end_token) if end_token in self.tokens else None
-        self.anchor = _Anchor(len(rules), anchor, end) if anchor > 0 else None
+        self.median = _Median(len(rules), end) if temperature == 0 and end is not None else None
+        self.anchor = _Anchor(len(rules), len(self.tokens), anchor, end, net.device) if anchor > 0 else None
         self.penalty = None
         if alternatives > 1:
             costs = torch.full((net.config.vocab_size,), diversity, device=net.device)
@@ -186,8 +182,11 @@ class _Chooser:
 
     def __call__(self, logits: Tensor, rows: Sequence[int]) -> list[tuple[int, float]]:
         """The token for each of the sequences `rows`, of logits [len(rows), W], and its log-probability."""
-        scores = logits.float() if self.anchor is None else self.anchor.judge(logits.float(), rows)
-        scores = scores.add_(self._bias_of(rows))
+        index = self._index_of(rows)
+        scores = logits.float()
+        if self.anchor is not None:
+            scores = self.anchor.judge(scores, rows, index)
+        scores.add_(self._bias_of(index))
         log_probs = scores.log_softmax(-1)
         if self.median is not None:
             self.median.decide(scores, log_probs, rows)
@@ -202,31 +201,39 @@ class _Chooser:
         tokens = [self.tokens[place] for place in places.tolist()]
         return list(zip(tokens, chosen.tolist(), strict=True))
 
-    def _bias_of(self, rows: Sequence[int]) -> Tensor:
-        """[len(rows), W], as the rules have written it by now."""
+    def _index_of(self, rows: Sequence[int]) -> Tensor | None:
+        """`rows` on the device; None for all rows."""
         if rows != self._rows:
             self._rows, self._index = rows, torch.tensor(rows, device=self.bias.device)
-        if self._index is None:
-            return self.bias if self.writable is None else self.bias.index_select(1, self.writable)
-        return self.bias[self._index] if self.writable is None else self.bias[self._index.unsqueeze(1), self.writable]
+        return self._index
+
+    def _bias_of(self, index: Tensor | None) -> Tensor:
+        """[B, W] of the sequences `index`, as the rules have written it by now."""
+        if self.writable is None:
+            return self.bias if index is None else self.bias[index]
+        if index is None:
+            return self.bias.index_select(1, self.writable)
+        return self.bias[index.unsqueeze(1), self.writable]
 
 
 class _Anchor:
     """Holds each sequence to what its first step thought of every token."""
 
-    def __init__(self, rows: int, weight: float, end: int | None) -> None:
+    def __init__(self, rows: int, width: int, weight: float, end: int | None, device: torch.device) -> None:
         self.weight, self.end = weight, end
-        self.first: list[Tensor | None] = [None] * rows
+        self.first = torch.zeros((rows, width), device=device)
+        self.begun = [False] * rows
 
-    def judge(self, logits: Tensor, rows: Sequence[int]) -> Tensor:
-        """logits [B, W] of the sequences `rows` as log-probabilities, mixed with those of their first step. The
-        end keeps its own: how likely it is depends on what stands there already."""
+    def judge(self, logits: Tensor, rows: Sequence[int], index: Tensor | None) -> Tensor:
+        """logits [B, W] of the sequences `rows` (`index`: the same as a tensor, None for all) as
+        log-probabilities, mixed with those of their first step. The end keeps its own: how likely it is
+        depends on what stands there already."""
         log_probs = logits.log_softmax(-1)
-        for row, now in zip(rows, log_probs, strict=True):
-            if self.first[row] is None:
-                self.first[row] = now
-        first = torch.stack([tensor for row in rows if (tensor := self.first[row]) is not None])
-        mixed = torch.lerp(log_probs, first, self.weight)
+        for place, row in enumerate(rows):
+            if not self.begun[row]:
+                self.first[row] = log_probs[place]
+                self.begun[row] = True
+        mixed = torch.lerp(log_probs, self.first if index is None else self.first[index], self.weight)
         if self.end is not None:
             mixed[:, self.end] = log_probs[:, self.end]
         return mixed
@@ -243,13 +250,12 @@ class _Median:
 
     def decide(self, scores: Tensor, log_probs: Tensor, rows: Sequence[int]) -> None:
         """In scores [B, W], forbids the end where it is too soon, and all else where it is due."""
+        scores[:, self.end] = -math.inf
         for place, (row, log_end) in enumerate(zip(rows, log_probs[:, self.end].tolist(), strict=True)):
             self.log_open[row] += math.log(-math.expm1(log_end)) if log_end < 0 else -math.inf
             if self.log_open[row] < LOG_HALF:
                 scores[place] = -math.inf
                 scores[place, self.end] = 0.0
-            else:
-                scores[place, self.end] = -math.inf
 
 
 class _Penalty:
@@ -322,7 +328,9 @@ def _fresh() -> torch.Generator:
     return generator
 
 
-def _check(max_steps: int, temperature: float, top_p: float, alternatives: int, diversity: float) -> None:
+def _check(
+    max_steps: int, temperature: float, top_p: float, alternatives: int, diversity: float, anchor: float
+) -> None:
     if max_steps < 1:
         raise OptionError(f"max_steps is {max_steps}; it must be at least 1")
     if not (temperature >= 0.0 and math.isfinite(temperature)):
@@ -333,3 +341,5 @@ def _check(max_steps: int, temperature: float, top_p: float, alternatives: int, 
         raise OptionError(f"alternatives is {alternatives}; it must be at least 1")
     if not (diversity >= 0.0 and math.isfinite(diversity)):
         raise OptionError(f"diversity is {diversity}; it must be 0 or more")
+    if not 0.0 <= anchor <= 1.0:
+        raise OptionError(f"anchor is {anchor}; it must be from 0 to 1")

@@ -472,6 +472,7 @@ def test_two_threads_answer_as_one() -> None:
         {"top_p": 1.1},
         {"alternatives": 0},
         {"diversity": -1.0},
+        {"anchor": 1.5},
     ],
 )
 def test_values_out_of_range_are_named(options: dict[str, Any]) -> None:
