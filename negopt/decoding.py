@@ -94,7 +94,9 @@ def decode(
     `anchor` (0 to 1) is the weight of each sequence's first step in all its later ones: a token is judged by
     (1 - anchor) log p(token | so far) + anchor log p(token | prompt, prefix). Where tokens are the members of a
     set, the second is how likely each is on its own. Without it the first few members decide which of the
-    sets that people often copy is being written, and the rest follows, right or wrong.
+    sets that people often copy is being written, and the rest follows, right or wrong. At 1 the first step
+    settles everything: no further one is computed, the end stays as unlikely as it was there, and the rule
+    has to say when the sequence is full.
 
     Raises OptionError for a value out of range, ValueError when rules, generators or prefixes are too few
     or many.
@@ -120,8 +122,9 @@ def decode(
             net.feed(fed, cache)
             tokens = [given[row][position] for row in alive]
             continue
-        scores = net.step(fed, cache)
-        if len(free) < len(alive):
+        settled = choose.anchor is not None and choose.anchor.settled(alive)
+        scores = None if settled else net.step(fed, cache)
+        if scores is not None and len(free) < len(alive):
             scores = scores[torch.tensor(free, device=net.device)]
         chosen = iter(choose(scores, [alive[place] for place in free]))
         going, tokens = [], []
@@ -142,7 +145,8 @@ def decode(
             break
         if len(going) < len(alive):
             alive = [alive[place] for place in going]
-            cache.keep(torch.tensor(going, device=net.device))
+            if not settled:
+                cache.keep(torch.tensor(going, device=net.device))
     return [decoded[i : i + alternatives] for i in range(0, rows, alternatives)]
 
 
@@ -180,19 +184,22 @@ class _Chooser:
         self._rows: Sequence[int] = list(range(len(rules)))
         self._index: Tensor | None = None  # the same on the device, once it is not all rows
 
-    def __call__(self, logits: Tensor, rows: Sequence[int]) -> list[tuple[int, float]]:
-        """The token for each of the sequences `rows`, of logits [len(rows), W], and its log-probability."""
+    def __call__(self, logits: Tensor | None, rows: Sequence[int]) -> list[tuple[int, float]]:
+        """The token for each of the sequences `rows`, of logits [len(rows), W] (None where their anchors have
+        settled everything), and its log-probability."""
         index = self._index_of(rows)
-        scores = logits.float()
         if self.anchor is not None:
-            scores = self.anchor.judge(scores, rows, index)
+            scores = self.anchor.judge(logits, rows, index)
+        else:
+            assert logits is not None
+            scores = logits.float()
         scores.add_(self._bias_of(index))
         log_probs = scores.log_softmax(-1)
         if self.median is not None:
             self.median.decide(scores, log_probs, rows)
         draws = None
         if self.temperature > 0 and self.generators is not None:
-            draws = _draw(self.generators, rows, logits.device)
+            draws = _draw(self.generators, rows, scores.device)
         if self.penalty is None:
             places = _choose(scores, draws, self.temperature, self.top_p)
         else:
@@ -224,17 +231,23 @@ class _Anchor:
         self.first = torch.zeros((rows, width), device=device)
         self.begun = [False] * rows
 
-    def judge(self, logits: Tensor, rows: Sequence[int], index: Tensor | None) -> Tensor:
+    def settled(self, rows: Sequence[int]) -> bool:
+        """Is nothing left for the network to say of these sequences?"""
+        return self.weight >= 1.0 and all(self.begun[row] for row in rows)
+
+    def judge(self, logits: Tensor | None, rows: Sequence[int], index: Tensor | None) -> Tensor:
         """logits [B, W] of the sequences `rows` (`index`: the same as a tensor, None for all) as
-        log-probabilities, mixed with those of their first step. The end keeps its own: how likely it is
-        depends on what stands there already."""
-        log_probs = logits.log_softmax(-1)
+        log-probabilities, mixed with those of their first step. Below weight 1 the end keeps its own: how
+        likely it is depends on what stands there already."""
+        if logits is None:
+            return self.first.clone() if index is None else self.first[index]
+        log_probs = logits.float().log_softmax(-1)
         for place, row in enumerate(rows):
             if not self.begun[row]:
                 self.first[row] = log_probs[place]
                 self.begun[row] = True
         mixed = torch.lerp(log_probs, self.first if index is None else self.first[index], self.weight)
-        if self.end is not None:
+        if self.end is not None and self.weight < 1.0:
             mixed[:, self.end] = log_probs[:, self.end]
         return mixed
 

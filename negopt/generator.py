@@ -196,6 +196,8 @@ class Generator:
         prefix = [*self.tokenizer.plan(length), *self._prefix([*kept, *asked])]
         standing = len(kept) + len(asked)
         least, most = self.tokenizer.least(length) - standing, options.max_terms - len(asked)
+        if self.settings.anchor >= 1:  # terms judged on their own do not say when they are enough: the plan does
+            least = most = length - standing
         return Task(read.text, options, tuple(kept), tuple(asked), conflicts, prefix, least, most)
 
     def _prefix(self, terms: Sequence[Term]) -> list[int]:

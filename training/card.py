@@ -75,7 +75,7 @@ def _lengths(state: dict[str, Any]) -> str:
     """How the usual length of a list was chosen; nothing for a vocabulary without plans."""
     if not state.get("length_f1"):
         return ""
-    figures = ", ".join(f"{length} terms or more {f1:.3f}" for length, f1 in state["length_f1"].items())
+    figures = ", ".join(f"{length} terms {f1:.3f}" for length, f1 in state["length_f1"].items())
     return f"Term F1 by the planned length of the list, of which the best is the default: {figures}.\n"
 
 

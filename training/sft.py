@@ -47,6 +47,8 @@ from training.recipes import PRESETS, Recipe
 from training.scoring import score
 from training.vocabulary import build_vocabulary
 
+LENGTHS = (5, 10, 15, 20, 25, 30, 40)
+"""Numbers of terms among which the usual length of a list is chosen."""
 ANCHOR = 1.0
 """How far a model of free order judges each term on its own (see `negopt.decoding.decode`)."""
 F1_ROWS = 400
@@ -297,9 +299,9 @@ class Training:
             (fresh / "README.md").write_text(model_card(self.state, self.data, self.network), "utf-8")
 
     def _choose_length(self) -> None:
-        """Of the plans for a list's length, the one with which the model comes nearest to people's lists."""
-        f1 = {}
-        for length in self.tokenizer.plans:
+        """Of several lengths of a list, the one with which the model comes nearest to people's lists."""
+        f1: dict[int, float] = {}
+        for length in LENGTHS if self.tokenizer.plans else ():
             self.settings["length"] = length
             f1[length] = self._term_f1()
         if f1:
