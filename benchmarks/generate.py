@@ -5,7 +5,8 @@
 Everything is measured in one run and in turns, and shown as medians with quartiles and ratios. Needs
 transformers (the `train` extra) for the comparisons. "The same number of terms" is made so: for each
 prompt our generator writes its answer, from text to text; transformers then generates, greedily and
-from prepared token ids, as many tokens of the same network as that answer took steps; and a T5-small
+from prepared token ids, as many tokens of the same network as that answer has (where every term is
+judged on its own, ours computes only the first); and a T5-small
 of random weights generates as many tokens as the answer's terms would take it, `PIECES_PER_TERM` each.
 """
 
@@ -18,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 
@@ -71,7 +71,7 @@ class Work:
     prompt: str
     input_ids: torch.Tensor
     steps: int
-    """Tokens that our generator's answer took, the end included."""
+    """Tokens that our generator's answer has, its plan included and the end left out."""
     terms: int
 
     @property
@@ -83,12 +83,14 @@ class Work:
 def prepare(generator: negopt.Generator, prompts: Sequence[str]) -> list[Work]:
     """Answers every prompt once and notes what that took."""
     work = []
-    network = generator.network
+    tokenizer = generator.tokenizer
     for prompt in prompts:
-        with mock.patch.object(network, "step", side_effect=network.step) as step:
-            answer = generator.generate(prompt)
-        ids = generator.tokenizer.encode(read_prompt(prompt).text, MAX_PROMPT_TOKENS)
-        work.append(Work(prompt, torch.tensor([ids]), step.call_count, len(answer.terms)))
+        answer = generator.generate(prompt)
+        ids = tokenizer.encode(read_prompt(prompt).text, MAX_PROMPT_TOKENS)
+        written = tokenizer.encode_terms([term.text.lower() for term in answer.terms])
+        between = len(tokenizer.between) * (len(written) - 1)
+        tokens = len(tokenizer.plan(len(written))) + sum(map(len, written)) + between
+        work.append(Work(prompt, torch.tensor([ids]), tokens, len(answer.terms)))
     return work
 
 
@@ -219,7 +221,7 @@ def shown(figures: Mapping[str, Any]) -> str:
     sizes = [[str(size), _ms(sample), f"{sample.median / size:.1f} ms"] for size, sample in batches.items()]
     grown = table(["prompts", "median (quartiles)", "a prompt"], sizes)
     return (
-        f"{speed}\n\nAn answer has {figures['terms'].median:.0f} terms and takes {figures['steps'].median:.0f} steps "
+        f"{speed}\n\nAn answer has {figures['terms'].median:.0f} terms and is {figures['steps'].median:.0f} tokens long "
         f"(medians); the network has {figures['parameters'] / 1e6:.1f} million weights.\n\n{grown}\n\n"
         f"Time grows with the number of prompts to the power {figures['exponent']:.2f} (1 is linear)."
     )

@@ -46,11 +46,15 @@ class TermTokenizer:
         self._tokenizer.no_truncation()
         vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
         self.pieces: list[str] = [""] * (max(vocabulary.values(), default=-1) + 1)
-        self.plans: dict[int, int] = {}
-        for piece, token in sorted(vocabulary.items(), key=lambda item: item[1]):
-            self.pieces[token] = _written(piece)
-            if plan := _PLAN.fullmatch(piece):
-                self.plans[int(plan[1])] = token
+        plans: dict[int, int] = {}
+        for piece, token in vocabulary.items():
+            if piece.startswith("<"):
+                self.pieces[token] = _written(piece)
+                if plan := _PLAN.fullmatch(piece):
+                    plans[int(plan[1])] = token
+            else:
+                self.pieces[token] = piece.replace(_SPACE_MARK, " ")
+        self.plans = dict(sorted(plans.items()))
         self.whole_terms: dict[int, str] = {
             token: piece[1:]
             for token, piece in enumerate(self.pieces)
