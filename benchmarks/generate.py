@@ -221,7 +221,7 @@ def shown(figures: Mapping[str, Any]) -> str:
     sizes = [[str(size), _ms(sample), f"{sample.median / size:.1f} ms"] for size, sample in batches.items()]
     grown = table(["prompts", "median (quartiles)", "a prompt"], sizes)
     return (
-        f"{speed}\n\nAn answer has {figures['terms'].median:.0f} terms and is {figures['steps'].median:.0f} tokens long "
+        f"{speed}\n\nAn answer has {figures['terms'].median:.0f} terms, {figures['steps'].median:.0f} tokens "
         f"(medians); the network has {figures['parameters'] / 1e6:.1f} million weights.\n\n{grown}\n\n"
         f"Time grows with the number of prompts to the power {figures['exponent']:.2f} (1 is linear)."
     )

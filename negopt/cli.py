@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,8 @@ def _write_answers(args: argparse.Namespace, values: dict[str, Any]) -> None:
     if args.file not in (None, "-") and not Path(args.file).is_file():
         raise OptionError(f"--file {args.file}: no such file")
     prompts = iter([args.prompt]) if args.file is None else _lines(args.file)
+    # torch says so on stderr where numpy is not installed; nothing here needs it.
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
     from .generator import load
 
     generator = load(args.model, args.device)
