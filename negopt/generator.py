@@ -34,7 +34,7 @@ from .terms import Term, format_terms, is_embedding, split_terms, term_key, uniq
 from .tokenizer import BOUNDARY, TermTokenizer
 
 MAX_PROMPT_TOKENS = 96
-"""What the network reads of a prompt; training cuts there too."""
+"""What the network reads of a prompt. Training cuts somewhat sooner; T5's relative positions carry on from there."""
 BATCH = 32
 """Prompts that are written side by side; more gain nothing on a CPU and cost memory."""
 TOP_P = 0.95
@@ -426,7 +426,9 @@ class Settings:
             terms = frozenset(map(str, values.get("terms", ())))
             embeddings = {str(name): str(file) for name, file in values.get("embeddings", {}).items()}
         except (AttributeError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: emphasis and embeddings must be tables, length a number ({error})") from error
+            raise ModelError(
+                f"{path}: emphasis and embeddings must be tables, terms a list, length and anchor numbers ({error})"
+            ) from error
         return cls(emphasis, length, order, anchor, embeddings, terms)
 
 

@@ -111,7 +111,8 @@ class Options:
     creativity: float = _option(
         0.0,
         "Creativity",
-        "0 writes the same answer always; higher values vary it. 1 writes as diversely as people do.",
+        "0 writes the same answer always; higher values vary it. At 1 a term comes up as often as people write it "
+        "for such a prompt.",
         minimum=0.0,
         maximum=2.0,
         step=0.05,
