@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import NegOptError, OptionError
 from .options import OPTIONS, Option, Options
+from .wire import describe
 
 if TYPE_CHECKING:
     from .generator import NegativePrompt
@@ -130,29 +131,7 @@ def _report(prompt: str, answer: NegativePrompt, *, as_json: bool) -> list[str]:
     if not as_json:
         # One line each, whatever the artist's own text holds: `--file` pairs lines with lines.
         return [" ".join(a.text.splitlines()) for a in answers]
-    described = [
-        {
-            "text": a.text,
-            "terms": [
-                {
-                    "text": t.text,
-                    "weight": t.weight,
-                    "probability": round(t.probability, 6),
-                    "origin": t.origin,
-                }
-                for t in a.terms
-            ],
-        }
-        for a in answers
-    ]
-    record: dict[str, Any] = {
-        "prompt": prompt,
-        "negative_prompt": answer.text,
-        "terms": described[0]["terms"],
-    }
-    if answer.alternatives:
-        record["alternatives"] = described[1:]
-    return [json.dumps(record, ensure_ascii=False)]
+    return [json.dumps(describe(prompt, answer), ensure_ascii=False)]
 
 
 def console() -> None:

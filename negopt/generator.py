@@ -15,6 +15,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -47,6 +48,7 @@ CONDITIONS = 10
 """How many of the artist's own terms the network is shown as already written."""
 
 CountTokens = Callable[[str], int]
+EmbeddingName = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class Generator:
     """Writes negative prompts with one model.
 
     `count_tokens`, when a host has a CLIP tokenizer at hand, says how many tokens a text takes
-    (`clip_tokens.ClipTokenCounter(...).count`); otherwise a safe estimate serves.
+    (`clip_tokens.ClipTokenCounter(...).count`); otherwise a safe estimate serves. `embedding_name` says
+    how the host writes the name of a textual-inversion file, or None if it has no such file: then the name
+    is not written; otherwise names are written as their files are usually called.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Generator:
         settings: Settings | None = None,
         *,
         count_tokens: CountTokens | None = None,
+        embedding_name: EmbeddingName | None = None,
         guard: Guard | None = None,
     ) -> None:
         self.network = network
@@ -95,6 +100,7 @@ class Generator:
         self.settings = settings or Settings()
         self._guard = guard
         self._count = lru_cache(maxsize=16384)(count_tokens or estimate_tokens)
+        self._embedding_name = embedding_name or str
 
     @classmethod
     def open(cls, folder: Path, device: str | torch.device = "cpu", **parts: Any) -> Generator:
@@ -112,6 +118,18 @@ class Generator:
         except ModelError as error:
             raise ModelError(f"{folder}: {error}") from error
         return cls(network, tokenizer, settings, **parts)
+
+    def beside(
+        self, *, count_tokens: CountTokens | None = None, embedding_name: EmbeddingName | None = None
+    ) -> Generator:
+        """The same loaded model with a host's own token count and embeddings; costs no memory to speak of."""
+        twin = copy(self)
+        twin._vocabulary = self._vocabulary
+        if count_tokens:
+            twin._count = lru_cache(maxsize=16384)(count_tokens)
+        if embedding_name:
+            twin._embedding_name = embedding_name
+        return twin
 
     @cached_property
     def guard(self) -> Guard:
@@ -151,7 +169,9 @@ class Generator:
     def _answer(self, prompts: Sequence[str], options: Options) -> list[NegativePrompt]:
         """The answers for one batch."""
         tasks = [self._task(prompt, options) for prompt in prompts]
-        rules = [TermRule(self._vocabulary, task, self._count) for task in tasks for _ in range(options.n)]
+        rules = [
+            TermRule(self._vocabulary, task, self._count, self._spelled) for task in tasks for _ in range(options.n)
+        ]
         if options.max_terms:
             self._write(tasks, rules, options)
         return [
@@ -231,7 +251,13 @@ class Generator:
 
     def _model_term(self, text: str, probability: float, options: Options) -> WrittenTerm:
         weight = self.settings.emphasis.get(text, 1.0) if options.weights else 1.0
-        return WrittenTerm(self.settings.embeddings.get(text, text), weight, probability, "model")
+        return WrittenTerm(self._spelled(text) or text, weight, probability, "model")
+
+    def _spelled(self, text: str) -> str | None:
+        """A term as it is written: an embedding as its file is called here, None if there is none."""
+        if not is_embedding(text):
+            return text
+        return self._embedding_name(self.settings.embeddings.get(text, text))
 
 
 @dataclass(frozen=True)
@@ -257,10 +283,12 @@ class TermRule:
     that is spelled from pieces is known only when it is complete; it is then left out.
     """
 
-    def __init__(self, vocabulary: Vocabulary, task: Task, count: CountTokens) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, task: Task, count: CountTokens, spelled: Callable[[str], str | None]
+    ) -> None:
         self.written: list[tuple[str, float]] = []
         """Accepted terms with their probabilities; filled in by `finish`."""
-        self._vocabulary, self._task, self._count = vocabulary, task, count
+        self._vocabulary, self._task, self._count, self._spelled = vocabulary, task, count, spelled
         self._seen = {term_key(term.text) for term in (*task.kept, *task.asked)}
         self._tokens_left = self._room()
         self._accepted: list[tuple[str, slice]] = []
@@ -312,7 +340,10 @@ class TermRule:
             return
         if self._task.conflicts.forbids(text) or (is_embedding(text) and not self._task.options.embeddings):
             return
-        cost = self._count(text) + 1
+        spelled = self._spelled(text)
+        if spelled is None:
+            return
+        cost = self._count(spelled) + 1
         self._tokens_left -= cost
         if self._tokens_left < 0:
             return

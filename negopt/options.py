@@ -124,7 +124,6 @@ class Options:
         minimum=0,
         maximum=2**53 - 1,
         step=1,
-        advanced=True,
     )
     n: int = _option(
         1,

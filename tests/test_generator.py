@@ -8,7 +8,7 @@ import pytest
 
 import negopt
 from negopt.generator import BATCH
-from negopt.terms import split_terms, term_key
+from negopt.terms import is_embedding, split_terms, term_key
 
 PROMPTS = [
     "portrait photo of an old fisherman, 85mm, overcast",
@@ -203,3 +203,25 @@ def test_the_stream_is_lazy(generator: negopt.Generator) -> None:
 
     stream = generator.stream(endless())  # type: ignore[arg-type]
     assert next(stream).text == next(stream).text
+
+
+def test_beside_a_host_only_embeddings_that_it_has_are_written_as_it_calls_them(generator: negopt.Generator) -> None:
+    host = generator.beside(
+        embedding_name=lambda name: "embedding:EasyNegative" if name.lower() == "easynegative" else None
+    )
+    assert host.network is generator.network
+    prompt, options = "1girl, solo, masterpiece", {"creativity": 0.7, "n": 16, "max_tokens": 0, "keep": "badhandv4"}
+
+    def embeddings(writer: negopt.Generator, **more: bool) -> set[str]:
+        first = writer.generate(prompt, **options, **more)
+        terms = (term for answer in (first, *first.alternatives) for term in answer.terms)
+        return {term.text for term in terms if term.origin == "model" and is_embedding(term.text)}
+
+    assert len(embeddings(generator, embeddings=True)) > 3
+    assert embeddings(host, embeddings=True) == {"embedding:EasyNegative"}
+    assert embeddings(host) == embeddings(generator) == set()
+
+
+def test_beside_a_host_its_tokenizer_counts(generator: negopt.Generator) -> None:
+    assert len(generator.beside(count_tokens=lambda text: 30 * bool(text)).generate("a knight").terms) == 2
+    assert len(generator.generate("a knight").terms) > 10
