@@ -26,12 +26,13 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
 
 
-def locate(model: str | os.PathLike[str] | None = None, folders: Sequence[Path] = ()) -> Path:
+def locate(model: str | os.PathLike[str] | None = None, folders: Sequence[Path] = (), *, download: bool = True) -> Path:
     """The folder of a model.
 
     `model`: None or "" for the bundled one; a folder; the name of a folder inside one of `folders`,
     of those in the environment variable NEGOPT_MODELS, or beside the bundled model; or a Hub id
-    "owner/name", with "@revision" if wanted. Raises `ModelError` with what to do.
+    "owner/name", with "@revision" if wanted; with `download` false only if it is in the cache already.
+    Raises `ModelError` with what to do.
     """
     if model is None or model == "":
         return _complete(BUNDLED)
@@ -42,7 +43,7 @@ def locate(model: str | os.PathLike[str] | None = None, folders: Sequence[Path] 
         if _is_plain_name(name) and (folder / name).is_dir():
             return _complete(folder / name)
     if _HUB_ID.fullmatch(name) and not Path(name).is_absolute():
-        return _complete(_from_hub(name))
+        return _complete(_from_hub(name, download))
     raise ModelError(
         f"{name}: no such model; give a folder, a name in a models folder "
         f"(set {MODELS_VARIABLE} to add one), or a Hugging Face id such as owner/name"
@@ -85,7 +86,7 @@ def _complete(folder: Path) -> Path:
     return folder
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, download: bool) -> Path:
     """The snapshot of a Hub model: from the cache where it is whole, else downloaded."""
     from huggingface_hub import snapshot_download
 
@@ -95,8 +96,9 @@ def _from_hub(name: str) -> Path:
             snapshot_download(repository, revision=revision or None, allow_patterns=_HUB_FILES, local_files_only=True)
         )
         return _complete(cached)
-    except Exception:  # not in the cache, or not whole there; each version raises its own classes
-        pass
+    except Exception as error:  # not in the cache, or not whole there; each version raises its own classes
+        if not download:
+            raise ModelError(f"{name}: not downloaded yet") from error
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=_HUB_FILES))
     except Exception as error:

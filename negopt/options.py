@@ -120,7 +120,7 @@ class Options:
     seed: int = _option(
         0,
         "Seed",
-        "Another seed gives another answer when creativity is above 0.",
+        "Another number gives another answer when creativity is above 0.",
         minimum=0,
         maximum=2**53 - 1,
         step=1,

@@ -32,7 +32,7 @@ def read_request(body: bytes | Mapping[str, Any]) -> Request:
 
     Raises `OptionError`, with one line for the person who sent it, for anything else.
     """
-    values = dict(_parse(body) if isinstance(body, bytes) else body)
+    values = dict(parse_body(body) if isinstance(body, bytes) else body)
     prompt, model = values.pop("prompt", None), values.pop("model", None)
     if not isinstance(prompt, str):
         raise OptionError('"prompt" must be text')
@@ -41,7 +41,8 @@ def read_request(body: bytes | Mapping[str, Any]) -> Request:
     return Request(prompt, model or None, Options.of(values))
 
 
-def _parse(body: bytes) -> Mapping[str, Any]:
+def parse_body(body: bytes) -> Mapping[str, Any]:
+    """The JSON object in a request's body; raises `OptionError`."""
     if len(body) > LONGEST_BODY:
         raise OptionError(f"the request is longer than {LONGEST_BODY} bytes")
     try:

@@ -1,0 +1,43 @@
+"""Texts through a checkpoint's own CLIP: encoded, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import host
+
+CLIP_TOWERS = ("l", "g", "h")
+"""Names of the encoders with windows of 77 tokens; T5 and language models have none."""
+
+
+def encode(clip: Any, texts: Sequence[str]) -> list[Any]:
+    """A conditioning for each text, as CLIP Text Encode makes it; equal texts are encoded once."""
+    made: dict[str, Any] = {}
+    for text in texts:
+        if text not in made:
+            made[text] = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+    return [made[text] for text in texts]
+
+
+def conditionings(clip: Any, *columns: Sequence[str]) -> list[Any]:
+    """`encode` for each column of texts; without a CLIP, values that say so to whatever takes them."""
+    if clip is None:
+        return [host.blocked("NegOpt: connect the checkpoint's CLIP to the clip input to use this output")] * len(
+            columns
+        )
+    return [encode(clip, texts) for texts in columns]
+
+
+def token_counter(clip: Any) -> Callable[[str], int]:
+    """Counts a text's tokens as `clip` reads it (weights and embeddings included); without one, as SD's CLIP does."""
+    if clip is None:
+        return host.clip_tokens()
+
+    def count(text: str) -> int:
+        towers = clip.tokenize(text, return_word_ids=True) if text else {}
+        named = [windows for name, windows in towers.items() if name in CLIP_TOWERS] or list(towers.values())
+        # A token's third part is the number of its word; start, end and padding have none.
+        return max((sum(1 for window in windows for token in window if token[2]) for windows in named), default=0)
+
+    return count

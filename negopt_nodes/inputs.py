@@ -1,0 +1,119 @@
+"""The inputs of the nodes, built from the one definition of each option, and what arrives through them.
+
+Saved workflows store values by position: a released node's list of inputs is only ever appended to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..negopt.options import OPTIONS, Option
+from .jobs import Job
+from .models import model_names
+
+CATEGORY = "conditioning/NegOpt"
+NegOptModel = io.Custom("NEGOPT_MODEL")
+
+# The page gives an input named "seed" a control that changes it at every run, which would draw every
+# picture anew; so the generator's seed has another name here.
+NAMES = {"seed": "variation"}
+
+
+def prompt_input(tooltip: str) -> io.Input:
+    """The prompt: typed into the node, where `{a|b}` is resolved once for both texts, or linked."""
+    return io.String.Input(
+        "prompt", multiline=True, dynamic_prompts=True, placeholder="prompt", default="", tooltip=tooltip
+    )
+
+
+def model_input() -> io.Input:
+    """The dropdown of models."""
+    return io.Combo.Input(
+        "model",
+        options=model_names(),
+        default=model_names()[0],
+        optional=True,
+        tooltip="Who writes: the model that comes with NegOpt, or one from models/negopt.",
+    )
+
+
+def linked_model_input() -> io.Input:
+    """A model from NegOpt Load Model."""
+    return NegOptModel.Input(
+        "negopt_model", optional=True, tooltip="From NegOpt Load Model; takes the place of the dropdown's."
+    )
+
+
+def clip_input() -> io.Input:
+    """The text encoder, with which the node makes the conditioning itself."""
+    return io.Clip.Input(
+        "clip",
+        optional=True,
+        tooltip="Connect the checkpoint's CLIP, and the node encodes both texts, too: it then takes the place of "
+        "both CLIP Text Encode nodes, and counts tokens with that CLIP.",
+    )
+
+
+def option_inputs(*names: str, **changes: Mapping[str, Any]) -> list[io.Input]:
+    """One input for each named option; `changes` replace parts of its definition ("default", "advanced"...)."""
+    return [_option_input(replace(OPTIONS[name], **changes.get(name, {}))) for name in names]
+
+
+def _option_input(option: Option) -> io.Input:
+    numbers = {"min": option.minimum, "max": option.maximum, "step": option.step}
+    text = {"multiline": option.multiline, "dynamic_prompts": option.name == "keep", "placeholder": option.name}
+    kinds: dict[type, tuple[type[io.Input], dict[str, Any]]] = {
+        str: (io.String.Input, text),
+        bool: (io.Boolean.Input, {}),
+        int: (io.Int.Input, numbers),
+        float: (io.Float.Input, numbers),
+    }
+    kind, more = kinds[option.type]
+    name = NAMES.get(option.name, option.name)
+    made = kind(name, optional=True, default=option.default, tooltip=option.help, **more)
+    if option.advanced:
+        made.extra_dict["advanced"] = True  # as a keyword only newer versions know it; the page has long known it
+    return made
+
+
+def text_outputs(is_list: bool = True) -> list[io.Output]:
+    """The prompt as it was used and the negative, as texts."""
+    return [
+        io.String.Output(
+            "prompt_text",
+            display_name="prompt text",
+            is_output_list=is_list,
+            tooltip="The prompt as it was used, with {a|b} resolved: both texts go with the same one.",
+        ),
+        io.String.Output(
+            "negative_text", display_name="negative text", is_output_list=is_list, tooltip="The negative prompt."
+        ),
+    ]
+
+
+def conditioning_outputs() -> list[io.Output]:
+    """Both texts encoded, where a CLIP is connected."""
+    return [
+        io.Conditioning.Output(
+            name, display_name=name, is_output_list=True, tooltip=f"The {text} encoded; needs the clip input."
+        )
+        for name, text in (("positive", "prompt"), ("negative", "negative prompt"))
+    ]
+
+
+def rows(inputs: Mapping[str, Sequence[Any] | None]) -> list[dict[str, Any]]:
+    """Lists of values as one mapping for each prompt, as ComfyUI does it: a shorter list repeats its last value."""
+    given = {name: values for name, values in inputs.items() if values}
+    length = max(map(len, given.values()), default=0) if given.get("prompt") else 0
+    return [{name: values[min(i, len(values) - 1)] for name, values in given.items()} for i in range(length)]
+
+
+def job(row: Mapping[str, Any], **changes: Any) -> Job:
+    """What one row asks for: a linked model comes before the dropdown's."""
+    options = {name: row[NAMES.get(name, name)] for name in OPTIONS if NAMES.get(name, name) in row}
+    model = row.get("negopt_model") or row.get("model") or ""
+    return Job(str(row["prompt"]), {**options, **changes}, model)

@@ -1,0 +1,71 @@
+"""NegOpt Merge: negatives from elsewhere (a styler, a wildcard pack) made to suit the prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..negopt.merge import merge
+from . import host
+from .inputs import CATEGORY, job, linked_model_input, model_input, option_inputs, rows
+from .jobs import write
+from .models import open_model
+from .report import merge_report, report
+from .writing_nodes import OPTIONS_IN_ORDER, WritingNode
+
+
+class NegOptMerge(WritingNode):
+    """The union of other negatives and the written one: nothing twice, nothing that the prompt asks for."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="NegOptMerge",
+            display_name="NegOpt Merge",
+            category=CATEGORY,
+            description="Takes negative prompts from elsewhere (a styler, a wildcard pack), leaves out what repeats "
+            "itself and what the prompt asks for, and adds what NegOpt would write. With 0 max terms it adds nothing.",
+            inputs=[
+                io.String.Input(
+                    "prompt", force_input=True, tooltip="What the picture shows; decides what may not be negated."
+                ),
+                io.String.Input(
+                    "negative",
+                    multiline=True,
+                    default="",
+                    placeholder="negative",
+                    tooltip="A negative prompt, typed or linked. Of a repeated term the first stays, with its weight.",
+                ),
+                io.String.Input(
+                    "negative_2", force_input=True, optional=True, tooltip="Another one, to follow the first."
+                ),
+                *option_inputs("avoid"),
+                model_input(),
+                *option_inputs(*OPTIONS_IN_ORDER),
+                linked_model_input(),
+            ],
+            outputs=[
+                io.String.Output(
+                    "negative_text",
+                    display_name="negative text",
+                    is_output_list=True,
+                    tooltip="All of them as one negative prompt.",
+                )
+            ],
+            is_input_list=True,
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, **inputs: list[Any]) -> io.NodeOutput:
+        table = rows(inputs)
+        merged = [
+            merge(row["prompt"], row.get("negative", ""), row.get("negative_2", ""), avoid=row.get("avoid", ""))
+            for row in table
+        ]
+        jobs = [job(row, keep=one.text) for row, one in zip(table, merged, strict=True)]
+        written = write(jobs, open_model, host.progress(len(jobs)))
+        negatives = [text for one in written for text in one.texts]
+        entries = [merge_report(entry, one) for entry, one in zip(report(written), merged, strict=True)]
+        return io.NodeOutput(negatives, ui={"text": negatives, "negopt": entries})

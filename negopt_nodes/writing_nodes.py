@@ -1,0 +1,105 @@
+"""NegOpt and NegOpt Alternatives: the nodes that write negative prompts for their prompt."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from comfy_api.latest import io
+
+from . import host
+from .conditioning import conditionings
+from .inputs import (
+    CATEGORY,
+    clip_input,
+    conditioning_outputs,
+    job,
+    linked_model_input,
+    model_input,
+    option_inputs,
+    prompt_input,
+    rows,
+    text_outputs,
+)
+from .jobs import write
+from .models import open_model, version
+from .report import report
+
+OPTIONS_IN_ORDER = ("max_terms", "creativity", "seed", "weights", "max_tokens", "embeddings")
+
+
+class WritingNode(io.ComfyNode):
+    """What both do. Their inputs come as lists, so that many prompts go through the network side by side."""
+
+    @classmethod
+    def validate_inputs(cls, model: Any = None) -> bool:
+        """A model that is not there is no reason to refuse a workflow: the node says so and passes `keep` on.
+
+        Naming `model` here keeps ComfyUI's own check of the dropdown off; ranges it checks itself.
+        """
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, model: list[str] | None = None, **_: Any) -> str:
+        """Changes when the model's files do, so that a model trained anew writes anew."""
+        return version((model or [""])[0] or "")
+
+    @classmethod
+    def execute(cls, clip: list[Any] | None = None, **inputs: list[Any]) -> io.NodeOutput:
+        encoder = clip[0] if clip else None
+        jobs = [job(row) for row in rows(inputs)]
+        written = write(jobs, partial(open_model, clip=encoder), host.progress(len(jobs)))
+        prompts = [one.job.prompt for one in written for _ in one.texts]
+        negatives = [text for one in written for text in one.texts]
+        shown = {"text": negatives, "negopt": report(written)}
+        return io.NodeOutput(prompts, negatives, *conditionings(encoder, prompts, negatives), ui=shown)
+
+
+class NegOpt(WritingNode):
+    """One negative for each prompt."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="NegOpt",
+            display_name="NegOpt",
+            category=CATEGORY,
+            description="Writes the negative prompt that suits the prompt. Offline, on the CPU, in milliseconds.",
+            inputs=[
+                prompt_input("What the picture shows. Goes on unchanged through the output 'prompt text'."),
+                *option_inputs("keep", "avoid"),
+                model_input(),
+                *option_inputs(*OPTIONS_IN_ORDER),
+                clip_input(),
+                linked_model_input(),
+            ],
+            outputs=[*text_outputs(), *conditioning_outputs()],
+            is_input_list=True,
+            is_output_node=True,
+        )
+
+
+class NegOptAlternatives(WritingNode):
+    """Several negatives for each prompt, as one list."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="NegOptAlternatives",
+            display_name="NegOpt Alternatives",
+            category=CATEGORY,
+            description="Writes several different negative prompts for one prompt, as a list: what follows runs once "
+            "for each, so that you can compare the pictures.",
+            inputs=[
+                prompt_input("What the pictures show. Goes on unchanged, once for each negative."),
+                *option_inputs("n", n={"default": 4, "advanced": False}),
+                *option_inputs("keep", "avoid"),
+                model_input(),
+                *option_inputs(*OPTIONS_IN_ORDER),
+                clip_input(),
+                linked_model_input(),
+            ],
+            outputs=[*text_outputs(), *conditioning_outputs()],
+            is_input_list=True,
+            is_output_node=True,
+        )
