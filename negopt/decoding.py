@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Protocol
 
 import torch
@@ -49,6 +50,14 @@ class Decoded:
     tokens: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
 
+    def take(self, token: int, log_prob: float, rule: Rule, most: int) -> bool:
+        """Add a token; False where the sequence ends, by its rule, at `most` tokens, or for want of any token."""
+        if math.isnan(log_prob):  # softmax of nothing but -inf: no token is allowed
+            return False
+        self.tokens.append(token)
+        self.log_probs.append(log_prob)
+        return rule.advance(token) and len(self.tokens) < most
+
 
 @torch.inference_mode()
 def decode(
@@ -81,10 +90,10 @@ def decode(
     CPU; without generators the draws are seeded by the system.
 
     More than one alternative is diverse beam search with one beam a group (Vijayakumar et al. 2016,
-    arXiv:1610.02424): the alternatives are written step by step side by side, and each pays
-    `diversity` (in logits) for a token as often as those before it have used it, at any position so far,
-    except for `end_token` and the tokens `shared` (what stands between two terms, say). So the first
-    alternative is the answer that would stand alone.
+    arXiv:1610.02424): the alternatives are written step by step side by side (with `anchor` 1 one after the
+    other), and each pays `diversity` (in logits) for a token as often as those before it have used it, at any
+    position so far, except for `end_token` and the tokens `shared` (what stands between two terms, say). So the
+    first alternative is the answer that would stand alone.
 
     At temperature 0 `end_token`, if given, is not one token among others but says when to stop: where the
     probability that the network would have ended the sequence by now passes one half, that is at the
@@ -122,9 +131,11 @@ def decode(
             net.feed(fed, cache)
             tokens = [given[row][position] for row in alive]
             continue
-        settled = choose.anchor is not None and choose.anchor.settled(alive)
-        scores = None if settled else net.step(fed, cache)
-        if scores is not None and len(free) < len(alive):
+        if choose.anchor is not None and choose.anchor.settled(alive):
+            _write_settled(choose, rules, decoded, alive, alternatives, max_steps)
+            break
+        scores = net.step(fed, cache)
+        if len(free) < len(alive):
             scores = scores[torch.tensor(free, device=net.device)]
         chosen = iter(choose(scores, [alive[place] for place in free]))
         going, tokens = [], []
@@ -133,11 +144,7 @@ def decode(
                 token = given[row][position]
             else:
                 token, log_prob = next(chosen)
-                if math.isnan(log_prob):  # softmax of nothing but -inf: no token is allowed
-                    continue
-                decoded[row].tokens.append(token)
-                decoded[row].log_probs.append(log_prob)
-                if not rules[row].advance(token) or len(decoded[row].tokens) == max_steps:
+                if not decoded[row].take(token, log_prob, rules[row], max_steps):
                     continue
             going.append(place)
             tokens.append(token)
@@ -145,9 +152,30 @@ def decode(
             break
         if len(going) < len(alive):
             alive = [alive[place] for place in going]
-            if not settled:
-                cache.keep(torch.tensor(going, device=net.device))
+            cache.keep(torch.tensor(going, device=net.device))
     return [decoded[i : i + alternatives] for i in range(0, rows, alternatives)]
+
+
+def _write_settled(
+    choose: _Chooser,
+    rules: Sequence[Rule],
+    decoded: Sequence[Decoded],
+    alive: Sequence[int],
+    alternatives: int,
+    max_steps: int,
+) -> None:
+    """The rest of the sequences `alive`, for which the network has nothing left to say.
+
+    The alternatives of a prompt are written one after the other, so that each pays for all that those before it
+    hold: side by side they would only hand each other the same members of the set one step later.
+    """
+    waiting = [list(group) for _, group in groupby(alive, key=lambda row: row // alternatives)]
+    while waiting:
+        rows = [group[0] for group in waiting]
+        for group, (token, log_prob) in zip(waiting, choose(None, rows), strict=True):
+            if not decoded[group[0]].take(token, log_prob, rules[group[0]], max_steps):
+                del group[0]
+        waiting = [group for group in waiting if group]
 
 
 class _Chooser:

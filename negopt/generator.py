@@ -40,7 +40,7 @@ BATCH = 32
 """Prompts that are written side by side; more gain nothing on a CPU and cost memory."""
 TOP_P = 0.95
 """Sampling leaves the least likely 5% out: there it finds misspellings, not ideas."""
-DIVERSITY = 1.5
+DIVERSITY = 1.0
 """What an alternative pays, in logits, for each use of a term by those before it."""
 STEPS_PER_TERM, SPARE_STEPS = 3, 12
 """How many steps a term may take on average before the text is cut off."""

@@ -205,6 +205,16 @@ def test_the_stream_is_lazy(generator: negopt.Generator) -> None:
     assert next(stream).text == next(stream).text
 
 
+@pytest.mark.parametrize("prompt", ["a knight", "portrait photo of an old fisherman", "watercolor landscape at dawn"])
+def test_alternatives_are_different_lists_not_one_list_in_another_order(
+    generator: negopt.Generator, prompt: str
+) -> None:
+    answer = generator.generate(prompt, n=4)
+    lists = [{term.text for term in one.terms} for one in (answer, *answer.alternatives)]
+    for number, one in enumerate(lists):
+        assert all(len(one & other) <= 0.75 * len(one) for other in lists[:number])
+
+
 def test_beside_a_host_only_embeddings_that_it_has_are_written_as_it_calls_them(generator: negopt.Generator) -> None:
     host = generator.beside(
         embedding_name=lambda name: "embedding:EasyNegative" if name.lower() == "easynegative" else None
