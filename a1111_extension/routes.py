@@ -1,0 +1,106 @@
+"""HTTP routes beside the host's own API: /negopt/v1/generate and /negopt/v1/models.
+
+They answer where the host was started with --api, and ask for the user and password of --api-auth.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from ..negopt.errors import ModelError, NegOptError, OptionError
+from ..negopt.wire import LONGEST_BODY, describe, read_request
+from . import host
+from .arguments import BY_NAME
+
+
+class Refused(Exception):
+    """A request that is not answered: its status and one line that says why."""
+
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.headers = status, headers
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the routes to the host's application."""
+    if not host.serves_api():
+        return
+    app.add_api_route("/negopt/v1/generate", generate, methods=["POST"])
+    app.add_api_route("/negopt/v1/models", models, methods=["GET"])
+
+
+async def generate(request: Request) -> JSONResponse:
+    """A negative prompt for the prompt in a JSON object, as `negopt --json` prints it."""
+    try:
+        check_credentials(request.headers.get("authorization", ""), host.api_credentials())
+        body = await _body(request)
+        return JSONResponse(await run_in_threadpool(_answer, body))
+    except Refused as refusal:
+        return _refusal(refusal)
+
+
+async def models(request: Request) -> JSONResponse:
+    """The names of the models, and which one writes unless another is named."""
+    try:
+        check_credentials(request.headers.get("authorization", ""), host.api_credentials())
+    except Refused as refusal:
+        return _refusal(refusal)
+    names = await run_in_threadpool(host.writer().models)
+    return JSONResponse({"models": names, "default": host.default_of(BY_NAME["model"])})
+
+
+def check_credentials(header: str, credentials: Mapping[str, str]) -> None:
+    """Raise `Refused` unless a Basic authorization header names one of the users with their password."""
+    if not credentials:
+        return
+    user, _, password = _basic(header).partition(":")
+    expected = credentials.get(user)
+    if expected is None or not secrets.compare_digest(password.encode(), expected.encode()):
+        raise Refused(401, "Incorrect username or password", {"WWW-Authenticate": "Basic"})
+
+
+def _basic(header: str) -> str:
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body, read no further than it may be long."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST_BODY:
+            raise Refused(413, f"the request is longer than {LONGEST_BODY} bytes")
+    return bytes(body)
+
+
+def _answer(body: bytes) -> dict[str, Any]:
+    try:
+        request = read_request(body)
+        model = request.model or str(host.default_of(BY_NAME["model"]))
+        answer = host.writer().answer(request.prompt, model, asdict(request.options))
+    except OptionError as error:
+        raise Refused(422, str(error)) from error
+    except ModelError as error:
+        raise Refused(404 if "there is no model" in str(error) else 500, str(error)) from error
+    except NegOptError as error:
+        raise Refused(500, str(error)) from error
+    return {**describe(request.prompt, answer), "model": model}
+
+
+def _refusal(refusal: Refused) -> JSONResponse:
+    return JSONResponse({"detail": str(refusal)}, refusal.status, headers=dict(refusal.headers or {}))

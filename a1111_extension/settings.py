@@ -1,0 +1,34 @@
+"""The settings page: each control's default, where models lie, and where to keep a record."""
+
+from __future__ import annotations
+
+from . import host
+from .arguments import ARGUMENTS
+from .controls import component
+
+SECTION = ("negopt", "NegOpt")
+NO_DEFAULT = ("seed", "originals")
+"""Controls that belong to one picture, not to the person."""
+
+
+def add_settings() -> None:
+    """Add NegOpt's section to the host's settings page."""
+    for argument in ARGUMENTS:
+        if argument.name in NO_DEFAULT:
+            continue
+        kind, keywords = component(argument)
+        keywords.pop("info", None)
+        label = "NegOpt ticked at start" if argument.name == "enabled" else f"{keywords.pop('label')}, at start"
+        keywords.pop("label", None)
+        info = host.OptionInfo(argument.default, label, kind, keywords, section=SECTION)
+        host.add_setting(host.setting_of(argument), info.info(argument.option.help).needs_reload_ui())
+    folder = host.OptionInfo("", "Models folder", section=SECTION)
+    host.add_setting(
+        host.MODELS_FOLDER,
+        folder.info("Holds models, one folder each; models/negopt in the host's data folder is looked into, too."),
+    )
+    record = host.OptionInfo("", "Record file", section=SECTION)
+    host.add_setting(
+        host.RECORD_FILE,
+        record.info("Gets one line of JSON for each negative prompt written. Empty: no record is kept."),
+    )
