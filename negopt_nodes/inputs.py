@@ -16,6 +16,8 @@ from .jobs import Job
 from .models import model_names
 
 CATEGORY = "conditioning/NegOpt"
+WRITING_OPTIONS = ("max_terms", "creativity", "seed", "weights", "max_tokens", "embeddings")
+"""Those of the generator's options that every writing node has after its texts and its model, in order."""
 NegOptModel = io.Custom("NEGOPT_MODEL")
 
 # The page gives an input named "seed" a control that changes it at every run, which would draw every

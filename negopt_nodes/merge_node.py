@@ -8,14 +8,14 @@ from comfy_api.latest import io
 
 from ..negopt.merge import merge
 from . import host
-from .inputs import CATEGORY, job, linked_model_input, model_input, option_inputs, rows
+from .inputs import CATEGORY, WRITING_OPTIONS, job, linked_model_input, model_input, option_inputs, rows
 from .jobs import write
+from .model_node import ModelNode
 from .models import open_model
 from .report import merge_report, report
-from .writing_nodes import OPTIONS_IN_ORDER, WritingNode
 
 
-class NegOptMerge(WritingNode):
+class NegOptMerge(ModelNode):
     """The union of other negatives and the written one: nothing twice, nothing that the prompt asks for."""
 
     @classmethod
@@ -42,7 +42,7 @@ class NegOptMerge(WritingNode):
                 ),
                 *option_inputs("avoid"),
                 model_input(),
-                *option_inputs(*OPTIONS_IN_ORDER),
+                *option_inputs(*WRITING_OPTIONS),
                 linked_model_input(),
             ],
             outputs=[
@@ -60,12 +60,12 @@ class NegOptMerge(WritingNode):
     @classmethod
     def execute(cls, **inputs: list[Any]) -> io.NodeOutput:
         table = rows(inputs)
+        given = [(str(row.get("negative", "")), str(row.get("negative_2", ""))) for row in table]
         merged = [
-            merge(row["prompt"], row.get("negative", ""), row.get("negative_2", ""), avoid=row.get("avoid", ""))
-            for row in table
+            merge(row["prompt"], *pair, avoid=row.get("avoid", "")) for row, pair in zip(table, given, strict=True)
         ]
         jobs = [job(row, keep=one.text) for row, one in zip(table, merged, strict=True)]
         written = write(jobs, open_model, host.progress(len(jobs)))
         negatives = [text for one in written for text in one.texts]
-        entries = [merge_report(entry, one) for entry, one in zip(report(written), merged, strict=True)]
+        entries = list(map(merge_report, report(written), merged, given))
         return io.NodeOutput(negatives, ui={"text": negatives, "negopt": entries})

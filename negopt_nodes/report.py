@@ -6,7 +6,7 @@ Goes to the page as JSON, with the run's results or as the route's answer; `web/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .jobs import Written
@@ -17,20 +17,24 @@ if TYPE_CHECKING:
 
 
 def report(written: Iterable[Written]) -> list[dict[str, Any]]:
-    """For each negative, in order: "text", "spans", and "failure" where it is only the artist's own."""
+    """For each negative, in order: "text", "spans", "inputs", and "failure" where it is only the artist's own."""
     entries: list[dict[str, Any]] = []
     for one in written:
+        inputs = {"prompt": one.job.prompt, **one.job.options}
         if one.failure:
             own = [{"text": one.job.own, "origin": "keep"}] if one.job.own else []
-            entries += [{"text": one.job.own, "spans": own, "failure": one.failure}] * len(one.texts)
+            entries += [{"text": one.job.own, "spans": own, "inputs": inputs, "failure": one.failure}] * len(one.texts)
         else:
-            entries += [{"text": a.text, "spans": list(spans(one.job.own, a))} for a in one.answers]
+            entries += [{"text": a.text, "spans": list(spans(one.job.own, a)), "inputs": inputs} for a in one.answers]
     return entries
 
 
-def merge_report(entry: dict[str, Any], merged: Merged) -> dict[str, Any]:
-    """An entry with what merging left out: "conflicting" and "repeated" terms."""
-    return {**entry, "conflicting": list(merged.conflicting), "repeated": list(merged.repeated)}
+def merge_report(entry: dict[str, Any], merged: Merged, negatives: Sequence[str]) -> dict[str, Any]:
+    """An entry with the `negatives` that were merged and what that left out: "conflicting" and "repeated" terms."""
+    inputs = {name: value for name, value in entry["inputs"].items() if name != "keep"}
+    inputs |= dict(zip(("negative", "negative_2"), negatives, strict=False))
+    left_out = {"conflicting": list(merged.conflicting), "repeated": list(merged.repeated)}
+    return {**entry, "inputs": inputs, **left_out}
 
 
 def spans(own: str, answer: NegativePrompt) -> Iterator[dict[str, Any]]:

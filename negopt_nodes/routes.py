@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..negopt.errors import NegOptError
-from ..negopt.merge import Merged, merge
-from ..negopt.wire import LONGEST_BODY, Request, parse_body, read_request
+from ..negopt.merge import merge
+from ..negopt.wire import LONGEST_BODY, parse_body, read_request
 from .jobs import Job, write
 from .models import open_model
 from .report import merge_report, report
@@ -47,30 +47,26 @@ async def answer(request: web.Request) -> web.Response:
     if body is None:
         return refused(413, f"the request is longer than {LONGEST_BODY} bytes")
     try:
-        wanted, merged = read(body)
+        # In a thread: the page's other requests are not to wait for a model that is being loaded.
+        found = await asyncio.get_running_loop().run_in_executor(None, entries, body)
     except NegOptError as error:
         return refused(400, str(error))
-    # In a thread: the page's other requests are not to wait for a model that is being loaded.
-    found = await asyncio.get_running_loop().run_in_executor(None, entries, wanted, merged)
     return web.json_response({"entries": found})
 
 
-def read(body: bytes) -> tuple[Request, Merged | None]:
-    """The request; with "negatives", a list of texts, these are merged and kept. Raises `OptionError`."""
+def entries(body: bytes) -> list[dict[str, Any]]:
+    """What the page shows: one entry for each alternative. With "negatives", a list of texts, these are merged and
+    kept, as the merging node does. Raises `OptionError`."""
     values = dict(parse_body(body))
     negatives = values.pop("negatives", None)
     request = read_request(values)
+    options = asdict(request.options)
     if not isinstance(negatives, list):
-        return request, None
-    merged = merge(request.prompt, *map(str, negatives), avoid=request.options.avoid)
-    return replace(request, options=replace(request.options, keep=merged.text)), merged
-
-
-def entries(request: Request, merged: Merged | None) -> list[dict[str, Any]]:
-    """What the page shows: one entry for each alternative."""
-    job = Job(request.prompt, asdict(request.options), request.model or "")
-    found = report(write([job], open_model))
-    return [merge_report(entry, merged) for entry in found] if merged else found
+        return report(write([Job(request.prompt, options, request.model or "")], open_model))
+    texts = [text for text in negatives if isinstance(text, str)]
+    merged = merge(request.prompt, *texts, avoid=request.options.avoid)
+    job = Job(request.prompt, {**options, "keep": merged.text}, request.model or "")
+    return [merge_report(entry, merged, texts) for entry in report(write([job], open_model))]
 
 
 def is_same_origin(headers: Mapping[str, str]) -> bool:

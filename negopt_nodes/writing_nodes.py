@@ -11,6 +11,7 @@ from . import host
 from .conditioning import conditionings
 from .inputs import (
     CATEGORY,
+    WRITING_OPTIONS,
     clip_input,
     conditioning_outputs,
     job,
@@ -22,27 +23,13 @@ from .inputs import (
     text_outputs,
 )
 from .jobs import write
-from .models import open_model, version
+from .model_node import ModelNode
+from .models import open_model
 from .report import report
 
-OPTIONS_IN_ORDER = ("max_terms", "creativity", "seed", "weights", "max_tokens", "embeddings")
 
-
-class WritingNode(io.ComfyNode):
+class WritingNode(ModelNode):
     """What both do. Their inputs come as lists, so that many prompts go through the network side by side."""
-
-    @classmethod
-    def validate_inputs(cls, model: Any = None) -> bool:
-        """A model that is not there is no reason to refuse a workflow: the node says so and passes `keep` on.
-
-        Naming `model` here keeps ComfyUI's own check of the dropdown off; ranges it checks itself.
-        """
-        return True
-
-    @classmethod
-    def fingerprint_inputs(cls, model: list[str] | None = None, **_: Any) -> str:
-        """Changes when the model's files do, so that a model trained anew writes anew."""
-        return version((model or [""])[0] or "")
 
     @classmethod
     def execute(cls, clip: list[Any] | None = None, **inputs: list[Any]) -> io.NodeOutput:
@@ -69,7 +56,7 @@ class NegOpt(WritingNode):
                 prompt_input("What the picture shows. Goes on unchanged through the output 'prompt text'."),
                 *option_inputs("keep", "avoid"),
                 model_input(),
-                *option_inputs(*OPTIONS_IN_ORDER),
+                *option_inputs(*WRITING_OPTIONS),
                 clip_input(),
                 linked_model_input(),
             ],
@@ -95,7 +82,7 @@ class NegOptAlternatives(WritingNode):
                 *option_inputs("n", n={"default": 4, "advanced": False}),
                 *option_inputs("keep", "avoid"),
                 model_input(),
-                *option_inputs(*OPTIONS_IN_ORDER),
+                *option_inputs(*WRITING_OPTIONS),
                 clip_input(),
                 linked_model_input(),
             ],

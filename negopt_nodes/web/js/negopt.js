@@ -1,0 +1,117 @@
+/**
+ * NegOpt on ComfyUI's page: each writing node shows the negative it used, and has a "Write" button that fills it in
+ * without running the graph. What is drawn comes from the server (negopt_nodes/report.py).
+ */
+import { app } from "../../../scripts/app.js"
+import { api } from "../../../scripts/api.js"
+import { drawEntries, drawNotice, textOf } from "./display.js"
+import { readInputs } from "./inputs.js"
+
+const WRITING_NODES = ["NegOpt", "NegOptAlternatives", "NegOptMerge"]
+const LEAST_HEIGHT = 90
+const DEFAULT_SIZE = [420, 640]
+
+loadStyle()
+
+app.registerExtension({
+  name: "negopt",
+
+  beforeRegisterNodeDef(nodeType, nodeDef) {
+    if (!WRITING_NODES.includes(nodeDef.name)) return
+    after(nodeType, "onNodeCreated", addWidgets)
+    after(nodeType, "onExecuted", showResult)
+    after(nodeType, "getExtraMenuOptions", addCopyOption)
+  }
+})
+
+/** Calls `more` with the node as its `this` after a method of its own, whose answer it keeps. */
+function after(nodeType, method, more) {
+  const own = nodeType.prototype[method]
+  nodeType.prototype[method] = function (...args) {
+    const answer = own?.apply(this, args)
+    more.apply(this, args)
+    return answer
+  }
+}
+
+/** The button and the box under the node's own widgets. Neither is saved with the workflow nor sent with a prompt. */
+function addWidgets() {
+  const write = this.addWidget("button", "Write", null, () => writeNegative(this), { serialize: false })
+  write.serialize = false
+  write.tooltip = "Write the negative prompt now, without running the graph."
+
+  const box = document.createElement("div")
+  box.className = "negopt-box"
+  drawNotice(box, "The negative prompt shows here after a run, or press Write.")
+  const shown = this.addDOMWidget("negopt_shown", "negopt", box, {
+    serialize: false,
+    getMinHeight: () => LEAST_HEIGHT,
+    getValue: () => textOf(this.negoptEntries ?? [])
+  })
+  shown.serialize = false
+  this.negoptBox = box
+  this.setSize([Math.max(this.size[0], DEFAULT_SIZE[0]), Math.max(this.size[1], DEFAULT_SIZE[1])])
+}
+
+/** After a run: the server's entries for this node. */
+function showResult(output) {
+  if (output?.negopt) show(this, output.negopt)
+}
+
+function show(node, entries) {
+  node.negoptEntries = entries
+  drawEntries(node.negoptBox, entries)
+  node.setDirtyCanvas?.(true, true)
+}
+
+async function writeNegative(node) {
+  const { values, unknown } = readInputs(node)
+  if (unknown.length) {
+    const names = unknown.join(", ")
+    drawNotice(node.negoptBox, `Run the graph once: what comes in through ${names} is known only then.`, "failure")
+    return
+  }
+  drawNotice(node.negoptBox, "Writing…")
+  try {
+    const response = await api.fetchApi("/negopt/write", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(values)
+    })
+    const answer = await response.json()
+    if (answer.error) throw new Error(answer.error)
+    show(node, answer.entries)
+  } catch (error) {
+    drawNotice(node.negoptBox, `Not written: ${error.message}`, "failure")
+  }
+}
+
+function addCopyOption(_canvas, options) {
+  if (!this.negoptEntries?.length) return
+  options.unshift({ content: "Copy negative prompt", callback: () => copy(textOf(this.negoptEntries)) })
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text)
+  } catch {
+    copyBySelection(text) // browsers keep the clipboard from pages served over plain http
+  }
+  app.extensionManager?.toast?.add({ severity: "success", summary: "Negative prompt copied", life: 2000 })
+}
+
+function copyBySelection(text) {
+  const area = document.createElement("textarea")
+  area.value = text
+  document.body.append(area)
+  area.select()
+  document.execCommand("copy")
+  area.remove()
+}
+
+function loadStyle() {
+  const link = document.createElement("link")
+  link.rel = "stylesheet"
+  link.href = new URL("../negopt.css", import.meta.url).href
+  document.head.append(link)
+}
