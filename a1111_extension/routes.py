@@ -5,10 +5,6 @@ They answer where the host was started with --api, and ask for the user and pass
 
 from __future__ import annotations
 
-import base64
-import binascii
-import secrets
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,15 +15,8 @@ from fastapi.responses import JSONResponse
 from ..negopt.errors import ModelError, NegOptError, OptionError
 from ..negopt.wire import LONGEST_BODY, describe, read_request
 from . import host
+from .access import Refused, check_credentials
 from .arguments import BY_NAME
-
-
-class Refused(Exception):
-    """A request that is not answered: its status and one line that says why."""
-
-    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(reason)
-        self.status, self.headers = status, headers
 
 
 def add_routes(app: FastAPI) -> None:
@@ -56,26 +45,6 @@ async def models(request: Request) -> JSONResponse:
         return _refusal(refusal)
     names = await run_in_threadpool(host.writer().models)
     return JSONResponse({"models": names, "default": host.default_of(BY_NAME["model"])})
-
-
-def check_credentials(header: str, credentials: Mapping[str, str]) -> None:
-    """Raise `Refused` unless a Basic authorization header names one of the users with their password."""
-    if not credentials:
-        return
-    user, _, password = _basic(header).partition(":")
-    expected = credentials.get(user)
-    if expected is None or not secrets.compare_digest(password.encode(), expected.encode()):
-        raise Refused(401, "Incorrect username or password", {"WWW-Authenticate": "Basic"})
-
-
-def _basic(header: str) -> str:
-    scheme, _, value = header.partition(" ")
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
 
 
 async def _body(request: Request) -> bytes:
