@@ -1,0 +1,412 @@
+"""The nodes in a real ComfyUI, through its API and in its page.
+
+NEGOPT_COMFYUI_DIR         ComfyUI's folder; it is only read
+NEGOPT_COMFYUI_PYTHON      the interpreter of its environment
+NEGOPT_COMFYUI_CHECKPOINT  a checkpoint, for the tests that make pictures; any will do
+                           (`python -m tests.hosts.checkpoints FILE` writes one of random weights)
+
+python -m pytest tests/hosts/test_comfyui.py
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import time
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import negopt
+from negopt.locate import BUNDLED
+
+from .comfyui_server import CHECKPOINTS, PACK, ComfyUI, Graph, messages
+
+PROMPT = "portrait photo of an old fisherman, 85mm, overcast"
+NODES = ["NegOpt", "NegOptAlternatives", "NegOptMerge", "NegOptLoadModel"]
+
+DIR, PYTHON = os.environ.get("NEGOPT_COMFYUI_DIR"), os.environ.get("NEGOPT_COMFYUI_PYTHON")
+CHECKPOINT = os.environ.get("NEGOPT_COMFYUI_CHECKPOINT")
+pytestmark = pytest.mark.skipif(
+    not (DIR and PYTHON), reason="no ComfyUI given: set NEGOPT_COMFYUI_DIR and NEGOPT_COMFYUI_PYTHON"
+)
+needs_checkpoint = pytest.mark.skipif(not CHECKPOINT, reason="no checkpoint given: set NEGOPT_COMFYUI_CHECKPOINT")
+
+# A pack as they are found in the wild: packages with everyone's names, put before all others.
+RUDE_PACK = """
+import pathlib, sys
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
+import negopt, training, utils, tests, scripts
+assert negopt.__version__ == "other"
+NODE_CLASS_MAPPINGS = {}
+"""
+
+
+@pytest.fixture(scope="module")
+def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
+    """The server, with a pack beside ours whose packages have our names."""
+    assert DIR
+    assert PYTHON
+    scratch = tmp_path_factory.mktemp("comfyui")
+    server = ComfyUI(Path(DIR), PYTHON, scratch, checkpoint=Path(CHECKPOINT) if CHECKPOINT else None)
+    server.prepare()
+    rude = server.base / "custom_nodes" / "aaa_rude"
+    for name in ("negopt", "training", "utils", "tests", "scripts"):
+        (rude / "lib" / name).mkdir(parents=True)
+        (rude / "lib" / name / "__init__.py").write_text('__version__ = "other"\n')
+    (rude / "__init__.py").write_text(RUDE_PACK)
+    broken = server.models / "negopt" / "broken"
+    shutil.copytree(BUNDLED, broken)
+    (broken / "model.safetensors").write_bytes(b"not weights")
+    shutil.copytree(BUNDLED, server.models / "negopt" / "styles" / "mine")
+    (server.models / "embeddings" / "EasyNegative.safetensors").write_bytes(b"")
+    server.start()
+    yield server
+    server.stop()
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs}
+
+
+def shown(record: dict[str, Any], key: str) -> list[str]:
+    return list(record["outputs"][key]["text"])
+
+
+# Loading
+
+
+def test_all_nodes_are_there_beside_a_pack_with_the_same_package_names(comfyui: ComfyUI) -> None:
+    info = comfyui.get("/object_info")
+    for name in NODES:
+        assert info[name]["python_module"] == f"custom_nodes.{PACK}"
+        assert info[name]["category"] == "conditioning/NegOpt"
+        assert info[name]["description"]
+        for part in ("required", "optional"):
+            for kind, details in info[name]["input"].get(part, {}).values():
+                assert details.get("tooltip"), (name, kind)
+    assert "IMPORT FAILED" not in comfyui.text_of_log()
+
+
+def test_the_dropdown_lists_the_bundled_model_and_those_in_the_models_folder(comfyui: ComfyUI) -> None:
+    options = comfyui.get("/object_info/NegOpt")["NegOpt"]["input"]["optional"]["model"][1]["options"]
+    assert options == ["negopt-mini", "broken", "styles/mine"]
+
+
+def test_web_files_templates_help_and_locales_are_served(comfyui: ComfyUI) -> None:
+    assert f"/extensions/{PACK}/js/negopt.js" in comfyui.get("/extensions")
+    names = comfyui.get("/workflow_templates")[PACK]
+    assert len(names) >= 4
+    for name in names:
+        path = f"/api/workflow_templates/{PACK}/{name.replace(' ', '%20')}"
+        assert json.loads(comfyui.read(f"{path}.json"))["nodes"]
+        assert comfyui.read(f"{path}.jpg").startswith(b"\xff\xd8")
+    locales = comfyui.get("/i18n")
+    for name in NODES:
+        for language in ("en", "zh"):
+            assert comfyui.read(f"/extensions/{PACK}/docs/{name}/{language}.md")
+            assert locales[language]["nodeDefs"][name]["display_name"]
+
+
+# Writing
+
+
+def test_the_node_writes_what_the_generator_writes(comfyui: ComfyUI) -> None:
+    record = comfyui.run({"1": node("NegOpt", prompt=PROMPT, keep="(blurry:1.2)", max_terms=8)})
+    assert shown(record, "1") == [negopt.load().generate(PROMPT, keep="(blurry:1.2)", max_terms=8).text]
+    entry = record["outputs"]["1"]["negopt"][0]
+    assert "".join(span["text"] for span in entry["spans"]) == entry["text"]
+    assert entry["spans"][0] == {"text": "(blurry:1.2)", "origin": "keep"}
+
+
+def test_both_texts_go_on_through_links(comfyui: ComfyUI) -> None:
+    graph: Graph = {
+        "0": node("PrimitiveStringMultiline", value=PROMPT),
+        "1": node("NegOpt", prompt=["0", 0]),
+        "2": node("PreviewAny", source=["1", 0]),
+        "3": node("PreviewAny", source=["1", 1]),
+    }
+    record = comfyui.run(graph)
+    assert shown(record, "2") == [PROMPT]
+    assert shown(record, "3") == shown(record, "1") == [negopt.load().generate(PROMPT).text]
+
+
+def test_two_nodes_at_once_each_write_their_own(comfyui: ComfyUI) -> None:
+    record = comfyui.run({"1": node("NegOpt", prompt="a knight"), "2": node("NegOpt", prompt=PROMPT, weights=True)})
+    assert shown(record, "1") == [negopt.load().generate("a knight").text]
+    assert shown(record, "2") == [negopt.load().generate(PROMPT, weights=True).text]
+
+
+def test_alternatives_are_a_list_that_what_follows_runs_through(comfyui: ComfyUI) -> None:
+    graph: Graph = {
+        "1": node("NegOptAlternatives", prompt=PROMPT, n=3),
+        "2": node("StringConcatenate", string_a=["1", 0], string_b=["1", 1], delimiter="|"),
+        "3": node("PreviewAny", source=["2", 0]),
+    }
+    record = comfyui.run(graph)
+    texts = shown(record, "1")
+    assert len(set(texts)) == 3
+    assert len(record["outputs"]["1"]["negopt"]) == 3
+    assert texts[0] == negopt.load().generate(PROMPT).text
+
+
+def test_a_list_of_prompts_gives_a_list_of_negatives(comfyui: ComfyUI) -> None:
+    many = chain_of_alternatives(2)
+    record = comfyui.run({**many, "9": node("NegOpt", prompt=["2", 1])})
+    prompts = shown(record, "2")
+    assert len(prompts) == 256
+    assert shown(record, "9") == [answer.text for answer in negopt.load().generate_batch(prompts)]
+
+
+def test_merging_leaves_out_what_repeats_and_what_the_prompt_asks_for(comfyui: ComfyUI) -> None:
+    graph: Graph = {
+        "0": node("PrimitiveStringMultiline", value="black and white sketch of a cat"),
+        "1": node("NegOptMerge", prompt=["0", 0], negative="sketch, (bad hands:1.2), Bad Hand", max_terms=0),
+    }
+    record = comfyui.run(graph)
+    assert shown(record, "1") == ["(bad hands:1.2)"]
+    entry = record["outputs"]["1"]["negopt"][0]
+    assert (entry["conflicting"], entry["repeated"]) == (["sketch"], ["bad hand"])
+    graph["1"]["inputs"]["max_terms"] = 5
+    written = shown(comfyui.run(graph), "1")[0]
+    assert written.startswith("(bad hands:1.2), ")
+    assert len(written.split(", ")) == 6
+
+
+def test_only_embeddings_that_are_there_are_written_as_comfyui_reads_them(comfyui: ComfyUI) -> None:
+    wishes = {"prompt": "1girl, solo, masterpiece", "keep": "badhandv4", "creativity": 0.7, "n": 16, "max_tokens": 0}
+    record = comfyui.run({"1": node("NegOptAlternatives", embeddings=True, **wishes)})
+    terms = {term for text in shown(record, "1") for term in text.split(", ")}
+    assert "embedding:EasyNegative" in terms
+    assert not {"ng_deepnegative_v1_75t", "bad-artist", "bad-hands-5", "EasyNegative"} & terms
+
+
+def test_another_variation_varies_only_with_creativity(comfyui: ComfyUI) -> None:
+    def text(**options: Any) -> str:
+        return shown(comfyui.run({"1": node("NegOpt", prompt=PROMPT, **options)}), "1")[0]
+
+    assert text(variation=1) == text(variation=2)
+    assert text(variation=1, creativity=1.0) != text(variation=2, creativity=1.0)
+
+
+def test_a_model_of_ones_own_from_the_folder_or_from_a_path(comfyui: ComfyUI) -> None:
+    expected = [negopt.load().generate(PROMPT).text]
+    by_name = comfyui.run({"1": node("NegOpt", prompt=PROMPT, model="styles/mine")})
+    assert shown(by_name, "1") == expected
+    by_path = comfyui.run(
+        {
+            "0": node("NegOptLoadModel", model=str(comfyui.models / "negopt" / "styles" / "mine")),
+            "1": node("NegOpt", prompt=PROMPT, model="broken", negopt_model=["0", 0]),
+        }
+    )
+    assert shown(by_path, "1") == expected
+    assert "failure" not in by_path["outputs"]["1"]["negopt"][0]
+
+
+# Caching
+
+
+def test_an_unchanged_graph_writes_nothing_anew_and_a_changed_model_does(comfyui: ComfyUI) -> None:
+    graph: Graph = {"1": node("NegOpt", prompt="a castle", model="styles/mine"), "2": node("NegOpt", prompt="a castle")}
+    comfyui.run(graph)
+    again = comfyui.run(graph)
+    assert set(messages(again, "execution_cached")[0]["nodes"]) == {"1", "2"}
+    assert shown(again, "1") == [negopt.load().generate("a castle").text]
+    os.utime(comfyui.models / "negopt" / "styles" / "mine" / "model.safetensors")
+    changed = comfyui.run(graph)
+    assert set(messages(changed, "execution_cached")[0]["nodes"]) == {"2"}
+
+
+# When it fails
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        ({"model": "broken"}, "damaged or not a safetensors file"),
+        ({"model": "gone"}, "gone: no such model in models/negopt"),
+        ({"negopt_model": ["0", 0]}, "no such model"),
+    ],
+    ids=["broken", "missing", "no such path"],
+)
+def test_a_failure_passes_the_own_terms_on_and_says_why(comfyui: ComfyUI, inputs: dict[str, Any], reason: str) -> None:
+    before = len(comfyui.text_of_log())
+    graph: Graph = {
+        "0": node("NegOptLoadModel", model="/no/such/folder"),
+        "1": node("NegOpt", prompt=PROMPT, keep="ugly, (text:1.3)", **inputs),
+        "2": node("PreviewAny", source=["1", 1]),
+    }
+    record = comfyui.run(graph)
+    assert record["status"]["status_str"] == "success"
+    assert shown(record, "2") == ["ugly, (text:1.3)"]
+    assert reason in record["outputs"]["1"]["negopt"][0]["failure"]
+    lines = [line for line in comfyui.text_of_log()[before:].splitlines() if "NegOpt" in line]
+    assert len(lines) == 1
+    assert reason in lines[0]
+
+
+def test_a_bad_option_is_refused_before_the_run(comfyui: ComfyUI) -> None:
+    for bad in ({"max_terms": 101}, {"creativity": -0.1}, {"max_tokens": "many"}, {"variation": -1}):
+        body = json.dumps({"prompt": {"1": node("NegOpt", prompt=PROMPT, **bad)}}).encode()
+        status, text = comfyui.refusal("/prompt", body)
+        assert status == 400
+        assert next(iter(bad)) in text
+
+
+def test_a_conditioning_without_a_clip_stops_only_what_takes_it(comfyui: ComfyUI) -> None:
+    graph: Graph = {
+        "1": node("NegOpt", prompt=PROMPT),
+        "2": node("ConditioningZeroOut", conditioning=["1", 2]),
+        "3": node("PreviewAny", source=["2", 0]),
+    }
+    record = comfyui.run(graph)
+    assert set(record["outputs"]) == {"1"}  # why, is said on the page; see below
+
+
+def chain_of_alternatives(links: int) -> Graph:
+    """16 prompts, then 256, then 4,096: each alternative is the prompt of sixteen more."""
+    graph: Graph = {"0": node("PrimitiveStringMultiline", value=PROMPT)}
+    for number in range(1, links + 1):
+        source = ["0", 0] if number == 1 else [str(number - 1), 1]
+        graph[str(number)] = node("NegOptAlternatives", prompt=source, n=16)
+    return graph
+
+
+def test_cancel_works_in_the_middle_of_a_long_batch(comfyui: ComfyUI) -> None:
+    graph = {**chain_of_alternatives(2), "9": node("NegOptAlternatives", prompt=["2", 1], n=16)}
+    comfyui.run(chain_of_alternatives(2))
+    prompt_id = comfyui.queue(graph)
+    time.sleep(1.5)
+    assert comfyui.get("/queue")["queue_running"], "the batch was over before it could be cancelled"
+    pressed = time.monotonic()
+    comfyui.ask("/interrupt", b"{}")
+    record = comfyui.wait(prompt_id)
+    assert messages(record, "execution_interrupted")
+    assert time.monotonic() - pressed < 5
+    assert shown(comfyui.run({"1": node("NegOpt", prompt="a castle")}), "1")
+
+
+# The route
+
+
+def test_the_route_writes_what_a_run_writes(comfyui: ComfyUI) -> None:
+    answer = comfyui.post("/negopt/write", {"prompt": PROMPT, "keep": "ugly", "seed": 3})
+    record = comfyui.run({"1": node("NegOpt", prompt=PROMPT, keep="ugly", variation=3)})
+    assert answer["entries"][0]["text"] == shown(record, "1")[0]
+    assert answer["entries"][0]["spans"] == record["outputs"]["1"]["negopt"][0]["spans"]
+    merged = comfyui.post(
+        "/api/negopt/write", {"prompt": "a sketch", "negatives": ["sketch, ugly", ""], "max_terms": 0}
+    )
+    assert merged["entries"][0]["text"] == "ugly"
+
+
+def test_the_route_refuses_what_is_not_the_pages(comfyui: ComfyUI) -> None:
+    good = json.dumps({"prompt": "a"}).encode()
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Content-Type": "text/plain"},
+    ):
+        assert comfyui.refusal("/negopt/write", good, **headers)[0] == 403
+    assert comfyui.ask("/negopt/write", good, Origin=comfyui.url)
+    assert comfyui.refusal("/negopt/write", json.dumps({"prompt": "a" * 70000}).encode())[0] == 413
+    status, text = comfyui.refusal("/negopt/write", b'{"prompt": "a", "max_terms": 101}')
+    assert (status, "max_terms" in text) == (400, True)
+    outside = comfyui.post("/negopt/write", {"prompt": "a", "model": str(BUNDLED)})
+    assert "no such model" in outside["entries"][0]["failure"]
+    with pytest.raises(urllib.error.HTTPError):
+        comfyui.get("/negopt/write")
+
+
+# Pictures
+
+
+def picture_graph(**sampler: Any) -> Graph:
+    return {
+        "c": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINTS[0]),
+        "l": node("EmptyLatentImage", width=64, height=64, batch_size=1),
+        "k": node(
+            "KSampler",
+            **{"seed": 5, "steps": 2, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0},
+            model=["c", 0],
+            latent_image=["l", 0],
+            **sampler,
+        ),
+        "d": node("VAEDecode", samples=["k", 0], vae=["c", 2]),
+        "i": node("SaveImage", images=["d", 0], filename_prefix="test"),
+    }
+
+
+def pixels(comfyui: ComfyUI, graph: Graph) -> list[tuple[bytes, dict[str, Any]]]:
+    """Each picture's pixels, and the record of the run."""
+    from PIL import Image
+
+    record = comfyui.run(graph)
+    assert record["status"]["status_str"] == "success", record["status"]
+    found = []
+    for image in record["outputs"]["i"]["images"]:
+        data = comfyui.read(f"/view?filename={image['filename']}&subfolder={image['subfolder']}&type={image['type']}")
+        found.append((Image.open(io.BytesIO(data)).convert("RGB").tobytes(), record))
+    return found
+
+
+@needs_checkpoint
+def test_the_picture_is_the_one_of_the_same_negative_typed_by_hand(comfyui: ComfyUI) -> None:
+    own = {**picture_graph(positive=["n", 2], negative=["n", 3]), "n": node("NegOpt", prompt=PROMPT, clip=["c", 1])}
+    [(with_negopt, record)] = pixels(comfyui, own)
+    negative = shown(record, "n")[0]
+
+    def by_hand(text: str) -> bytes:
+        hand = {
+            **picture_graph(positive=["p", 0], negative=["m", 0]),
+            "p": node("CLIPTextEncode", text=PROMPT, clip=["c", 1]),
+            "m": node("CLIPTextEncode", text=text, clip=["c", 1]),
+        }
+        return pixels(comfyui, hand)[0][0]
+
+    assert by_hand(negative) == with_negopt
+    assert by_hand("") != with_negopt
+    assert negative == negopt.load().generate(PROMPT).text
+
+
+@needs_checkpoint
+def test_alternatives_make_one_picture_each(comfyui: ComfyUI) -> None:
+    graph = {
+        **picture_graph(positive=["n", 2], negative=["n", 3]),
+        "n": node("NegOptAlternatives", prompt=PROMPT, n=2, clip=["c", 1]),
+    }
+    (first, _), (second, _) = pixels(comfyui, graph)
+    assert first != second
+
+
+@needs_checkpoint
+def test_a_broken_model_still_makes_the_picture(comfyui: ComfyUI) -> None:
+    graph = {
+        **picture_graph(positive=["n", 2], negative=["n", 3]),
+        "n": node("NegOpt", prompt=PROMPT, keep="ugly", model="broken", clip=["c", 1]),
+    }
+    assert pixels(comfyui, graph)[0][0]
+
+
+@needs_checkpoint
+def test_the_clip_given_counts_the_tokens(comfyui: ComfyUI) -> None:
+    graph: Graph = {
+        "c": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINTS[0]),
+        "n": node("NegOpt", prompt=PROMPT, max_tokens=20, clip=["c", 1]),
+    }
+    text = shown(comfyui.run(graph), "n")[0]
+    assert text == negopt.load().generate(PROMPT, max_tokens=20).text
+
+
+@needs_checkpoint
+def test_writing_does_not_drop_the_loaded_checkpoint(comfyui: ComfyUI) -> None:
+    graph = {**picture_graph(positive=["n", 2], negative=["n", 3]), "n": node("NegOpt", prompt=PROMPT, clip=["c", 1])}
+    comfyui.run(graph)
+    comfyui.post("/negopt/write", {"prompt": "a castle by the sea"})
+    graph["k"]["inputs"]["seed"] = 6
+    assert "c" in messages(comfyui.run(graph), "execution_cached")[0]["nodes"]
