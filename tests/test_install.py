@@ -167,6 +167,7 @@ def test_torch_is_left_to_the_host(bare: Path, site: Path) -> None:
     assert done.stdout.startswith("NegOpt: torch is missing; the host brings its own")
     assert len(done.stdout.splitlines()) == 1
     assert done.returncode == 0
+    assert run(bare, "--install", PYTHONPATH=str(site)).returncode == 1
 
 
 def test_a_module_without_metadata_is_there(bare: Path, site: Path) -> None:
@@ -187,6 +188,7 @@ def test_without_pip_and_uv_it_says_what_to_do(bare: Path) -> None:
     assert str(bare) in done.stdout
     assert done.returncode == 0
     assert run(bare, "--install", PATH="").returncode == 1
+    assert run(sys.executable, "--python", bare, PATH="").returncode == 1
 
 
 def test_a_host_starts_even_with_a_broken_checkout(bare: Path, tmp_path: Path) -> None:
@@ -424,8 +426,15 @@ def test_another_folder_is_no_host(comfyui: Path, webui: Path) -> None:
     assert not (webui / "extensions").exists()
 
 
-@pytest.mark.parametrize("what", ["folder", "file", "foreign link"])
-def test_nothing_is_overwritten_or_deleted(comfyui: Path, what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("folder", "exists and is not NegOpt; choose another --name"),
+        ("file", "exists and is not NegOpt; choose another --name"),
+        ("foreign link", "is a link to"),
+    ],
+)
+def test_nothing_is_overwritten_or_deleted(comfyui: Path, what: str, why: str) -> None:
     place = comfyui / "custom_nodes" / "negopt"
     other = comfyui / "custom_nodes" / "other_pack"
     if what == "folder":
@@ -437,7 +446,7 @@ def test_nothing_is_overwritten_or_deleted(comfyui: Path, what: str) -> None:
         place.symlink_to(other)
     done = by_hand("--comfyui", comfyui)
     assert done.returncode == 1
-    assert str(place) in done.stderr
+    assert f"{place} {why}" in done.stderr
     assert by_hand("--comfyui", comfyui, "--unlink").returncode == 1
     if what == "foreign link":
         assert place.samefile(other)
