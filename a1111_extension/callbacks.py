@@ -14,9 +14,9 @@ from .settings import add_settings
 
 def register_callbacks() -> None:
     """Register all callbacks but the script's own hooks."""
-    host.callbacks.on_ui_settings(add_settings)
-    host.callbacks.on_before_ui(add_axes)
-    host.callbacks.on_app_started(_app_started)
+    host.listen("ui_settings", add_settings)
+    host.listen("before_ui", add_axes)
+    host.listen("app_started", _app_started)
 
 
 def _app_started(_: Any, app: Any) -> None:

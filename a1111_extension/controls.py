@@ -17,7 +17,7 @@ KEEPS_DEFAULT = "do_not_save_to_config"
 def component(argument: Argument) -> tuple[type, dict[str, Any]]:
     """The class of a control and what it is made with, but its value and id."""
     option = argument.option
-    keywords: dict[str, Any] = {"label": option.label, "info": option.help}
+    keywords: dict[str, Any] = {"label": option.label}
     if argument.name == "model":
         return gr.Dropdown, {**keywords, "choices": host.writer().models()}
     if argument.choices:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,13 +26,26 @@ log = logging.getLogger(__name__)
 
 Script: Any = scripts.Script
 AlwaysVisible = scripts.AlwaysVisible
-callbacks = script_callbacks
 OptionInfo = shared.OptionInfo
 
 MODELS_FOLDER, RECORD_FILE = "negopt_models_folder", "negopt_record_file"
 """Keys of the settings page, besides one for each control's default."""
 
+DOOR = Path(__file__).resolve().parent.parent / "scripts" / "negopt_script.py"
 _CLIP_VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
+
+
+def listen(event: str, callback: Callable[..., None]) -> None:
+    """Call `callback` at an event of the host's start: "ui_settings", "before_ui" or "app_started".
+
+    The hosts' own `on_...` look for their caller's file in the whole call stack, with its source, which takes
+    40 ms a call; where the host takes the file's name, it is told.
+    """
+    add = getattr(script_callbacks, "add_callback", None)
+    if add is not None and "filename" in signature(add).parameters:
+        add(script_callbacks.callback_map[f"callbacks_{event}"], callback, category=event, filename=str(DOOR))
+    else:
+        getattr(script_callbacks, f"on_{event}")(callback)
 
 
 def add_setting(key: str, info: Any) -> None:

@@ -43,22 +43,17 @@ class Panel:
         with _accordion(made, elem_id):
             control("mode")
             with gr.Row():
-                control("model")
+                for name in ("creativity", "max_terms", "max_tokens"):
+                    control(name)
+            with gr.Row():
+                control("model", scale=4)
                 host.refresh_button(made["model"], host.writer().models, elem_id("refresh_models"))
-                control("creativity", info=None)
-                control("max_terms", info=None)
-            control("avoid", placeholder="terms that are never written, separated by commas", info=None)
+                control("seed", scale=2)
+            control("avoid", placeholder="terms that are never written, separated by commas")
             with gr.Row():
-                control("weights")
-                control("embeddings")
-                control("each_picture")
-            with gr.Row():
-                control("max_tokens", info=None)
-                control("seed", info=None)
+                for name in ("weights", "embeddings", "each_picture"):
+                    control(name, min_width=100)
             control("originals", visible=False)
-            with gr.Row():
-                write = gr.Button("Write", elem_id=elem_id("write"))
-                send = gr.Button("Send to negative prompt", elem_id=elem_id("send"))
             written = gr.Textbox(
                 label="Written negative prompt",
                 lines=3,
@@ -66,6 +61,9 @@ class Panel:
                 placeholder="Write shows here what suits the prompt, before any picture is made",
             )
             setattr(written, KEEPS_DEFAULT, True)
+            with gr.Row():
+                write = gr.Button("Write", elem_id=elem_id("write"))
+                send = gr.Button("Send to negative prompt", elem_id=elem_id("send"))
         if not self._wired:  # later calls only ask for the defaults
             self._controls, self._write, self._send, self._written = made, write, send, written
             self._wire()

@@ -12,6 +12,8 @@ from .process import process, process_batch
 class NegOptScript(host.Script):
     """Writes the negative prompt that suits each prompt."""
 
+    create_group = False  # the accordion is group enough
+
     def __init__(self) -> None:
         super().__init__()
         self._panel = Panel()

@@ -17,9 +17,8 @@ def add_settings() -> None:
         if argument.name in NO_DEFAULT:
             continue
         kind, keywords = component(argument)
-        keywords.pop("info", None)
-        label = "NegOpt ticked at start" if argument.name == "enabled" else f"{keywords.pop('label')}, at start"
-        keywords.pop("label", None)
+        label = "NegOpt ticked at start" if argument.name == "enabled" else f"{argument.option.label}, at start"
+        del keywords["label"]
         info = host.OptionInfo(argument.default, label, kind, keywords, section=SECTION)
         host.add_setting(host.setting_of(argument), info.info(argument.option.help).needs_reload_ui())
     folder = host.OptionInfo("", "Models folder", section=SECTION)

@@ -87,6 +87,8 @@ class Server:
         cpu = ["--always-cpu"] if self.is_forge else ["--use-cpu", "all", "--no-half", "--precision", "full"]
         command = [self.python, str(self.host / "launch.py"), "--skip-prepare-environment", "--skip-torch-cuda-test"]
         command += ["--skip-version-check", "--no-hashing", "--do-not-download-clip", "--disable-nan-check", *cpu]
+        # The host serves its own scripts from its own folder, which is not the working folder here.
+        command += ["--gradio-allowed-path", str(self.host), "--gradio-allowed-path", str(ROOT)]
         command += ["--api", "--port", str(self.port), "--data-dir", str(self.data), *self.flags]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", **self.environment}
         environment.pop("PYTHONPATH", None)
