@@ -89,7 +89,7 @@ def text_outputs(is_list: bool = True) -> list[io.Output]:
             "prompt_text",
             display_name="prompt text",
             is_output_list=is_list,
-            tooltip="The prompt as it was used, with {a|b} resolved: both texts go with the same one.",
+            tooltip="The prompt as it was used, with dynamic prompts resolved: both texts go with the same one.",
         ),
         io.String.Output(
             "negative_text", display_name="negative text", is_output_list=is_list, tooltip="The negative prompt."

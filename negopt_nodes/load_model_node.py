@@ -27,8 +27,9 @@ class NegOptLoadModel(io.ComfyNode):
                     "model",
                     default="",
                     placeholder="folder, or owner/name",
-                    tooltip="The folder of a model that you trained, or a Hugging Face id such as owner/name, with "
-                    "@revision if wanted. Empty is the model that comes with NegOpt.",
+                    # Old pages read tooltips as message templates: no braces, no at sign, no bar in any of ours.
+                    tooltip="The folder of a model that you trained, or a Hugging Face id such as owner/name. "
+                    "Empty is the model that comes with NegOpt.",
                 )
             ],
             outputs=[
