@@ -26,6 +26,8 @@ import negopt
 from negopt.locate import BUNDLED
 
 from .comfyui_server import CHECKPOINTS, PACK, ComfyUI, Graph, messages
+from .page import load_workflow, open_page, press_write, text_in_node
+from .server import ROOT
 
 PROMPT = "portrait photo of an old fisherman, 85mm, overcast"
 NODES = ["NegOpt", "NegOptAlternatives", "NegOptMerge", "NegOptLoadModel"]
@@ -91,6 +93,19 @@ def test_all_nodes_are_there_beside_a_pack_with_the_same_package_names(comfyui: 
             for kind, details in info[name]["input"].get(part, {}).values():
                 assert details.get("tooltip"), (name, kind)
     assert "IMPORT FAILED" not in comfyui.text_of_log()
+
+
+def test_english_locale_says_what_the_nodes_say(comfyui: ComfyUI) -> None:
+    info, english = comfyui.get("/object_info"), comfyui.get("/i18n")["en"]["nodeDefs"]
+    for name in NODES:
+        inputs = {**info[name]["input"].get("required", {}), **info[name]["input"].get("optional", {})}
+        assert english[name]["display_name"] == info[name]["display_name"]
+        assert english[name]["description"] == info[name]["description"]
+        tooltips = {key: details["tooltip"] for key, (_, details) in inputs.items()}
+        assert {key: value["tooltip"] for key, value in english[name]["inputs"].items()} == tooltips
+        outputs = [english[name]["outputs"][str(i)] for i in range(len(info[name]["output"]))]
+        assert [output["name"] for output in outputs] == info[name]["output_name"]
+        assert [output["tooltip"] for output in outputs] == info[name]["output_tooltips"]
 
 
 def test_the_dropdown_lists_the_bundled_model_and_those_in_the_models_folder(comfyui: ComfyUI) -> None:
@@ -410,3 +425,141 @@ def test_writing_does_not_drop_the_loaded_checkpoint(comfyui: ComfyUI) -> None:
     comfyui.post("/negopt/write", {"prompt": "a castle by the sea"})
     graph["k"]["inputs"]["seed"] = 6
     assert "c" in messages(comfyui.run(graph), "execution_cached")[0]["nodes"]
+
+
+# The page
+
+
+@pytest.fixture(scope="module")
+def page(comfyui: ComfyUI) -> Iterator[Any]:
+    pytest.importorskip("playwright", reason="the page's tests need playwright and Chromium")
+    with open_page(comfyui) as opened:
+        yield opened
+
+
+TEMPLATES = sorted((ROOT / "example_workflows").glob("*.json"))
+MAKE_SMALL = """
+() => { for (const node of app.graph._nodes) for (const widget of node.widgets ?? []) {
+  if (widget.name === "width" || widget.name === "height") widget.value = 64
+  if (widget.name === "steps") widget.value = 2
+} }
+"""
+
+
+def press_run(page: Any, comfyui: ComfyUI) -> dict[str, Any]:
+    """Press the page's own Run button; returns the record of the run once it is over."""
+    before = set(comfyui.get("/history"))
+    page.get_by_test_id("queue-button").locator("button").first.click()
+    while not (new := set(comfyui.get("/history")) - before):
+        page.wait_for_timeout(200)
+    page.wait_for_timeout(500)
+    return comfyui.wait(new.pop())
+
+
+@needs_checkpoint
+@pytest.mark.parametrize("template", TEMPLATES, ids=[path.stem for path in TEMPLATES])
+def test_a_template_opens_runs_and_shows_its_negative(page: Any, comfyui: ComfyUI, template: Path) -> None:
+    load_workflow(page, json.loads(template.read_text(encoding="utf-8")))
+    assert page.locator(".p-dialog:visible").count() == 0, "a dialog: something is missing"
+    kinds = page.evaluate("() => app.graph._nodes.map(n => n.type)")
+    assert all(page.evaluate("kinds => kinds.map(k => k in LiteGraph.registered_node_types)", kinds))
+    kind = next(kind for kind in kinds if kind in NODES)
+    page.evaluate(MAKE_SMALL)
+    record = press_run(page, comfyui)
+    assert record["status"]["status_str"] == "success", record["status"]
+    pictures = [image for output in record["outputs"].values() for image in output.get("images", [])]
+    assert len(pictures) == {"Compare with and without": 2, "Alternatives side by side": 4}.get(template.stem, 1)
+    ran = text_in_node(page, kind)
+    assert any(text.split(", ")[0] in ran for text in shown_by_kind(page, record, kind))
+    page.evaluate("kind => app.graph._nodes.find(n => n.type === kind).negoptBox.replaceChildren()", kind)
+    press_write(page, kind)
+    assert text_in_node(page, kind) == ran
+
+
+def shown_by_kind(page: Any, record: dict[str, Any], kind: str) -> list[str]:
+    key = page.evaluate("kind => String(app.graph._nodes.find(n => n.type === kind).id)", kind)
+    return shown(record, key)
+
+
+def test_what_the_page_adds_is_neither_saved_nor_sent(page: Any) -> None:
+    page.evaluate("() => { app.graph.clear(); app.graph.add(LiteGraph.createNode('NegOpt')) }")
+    press_write(page, "NegOpt")
+    sent = page.evaluate("async () => (await app.graphToPrompt())")
+    (one,) = sent["output"].values()
+    assert sorted(one["inputs"]) == sorted(
+        [
+            "prompt",
+            "keep",
+            "avoid",
+            "model",
+            "max_terms",
+            "creativity",
+            "variation",
+            "weights",
+            "max_tokens",
+            "embeddings",
+        ]
+    )
+    assert len(sent["workflow"]["nodes"][0]["widgets_values"]) == len(one["inputs"])
+
+
+def test_own_terms_are_told_apart_and_the_menu_copies_the_text(page: Any) -> None:
+    page.evaluate(
+        """() => { app.graph.clear(); const n = LiteGraph.createNode('NegOpt'); app.graph.add(n)
+                   n.widgets[0].value = 'a street, no people'; n.widgets[1].value = 'ugly' }"""
+    )
+    press_write(page, "NegOpt")
+    parts = page.evaluate(
+        """() => { const box = app.graph._nodes[0].negoptBox
+                   return ['keep', 'prompt'].map(who => box.querySelector('.negopt-' + who).textContent) }"""
+    )
+    assert parts == ["ugly", "people"]
+    page.evaluate(
+        """() => { const n = app.graph._nodes[0], options = []; n.getExtraMenuOptions(app.canvas, options)
+                   options.find(o => o?.content === 'Copy negative prompt').callback() }"""
+    )
+    page.wait_for_timeout(300)
+    copied = page.evaluate("() => navigator.clipboard.readText()")
+    assert copied == negopt.load().generate("a street, no people", keep="ugly").text
+
+
+def test_the_page_says_why_only_the_own_terms_were_used(page: Any) -> None:
+    page.evaluate(
+        """() => { app.graph.clear(); const n = LiteGraph.createNode('NegOpt'); app.graph.add(n)
+                   n.widgets[1].value = 'ugly'; n.widgets.find(w => w.name === 'model').value = 'broken' }"""
+    )
+    press_write(page, "NegOpt")
+    text = text_in_node(page, "NegOpt")
+    assert text.startswith("ugly")
+    assert "damaged" in text
+
+
+def test_write_takes_linked_text_or_says_what_it_cannot_know(page: Any) -> None:
+    page.evaluate(
+        """() => { app.graph.clear()
+                   const make = kind => { const n = LiteGraph.createNode(kind); app.graph.add(n); return n }
+                   const text = make('PrimitiveStringMultiline'), join = make('StringConcatenate')
+                   const node = make('NegOpt'); text.widgets[0].value = 'a castle'
+                   text.connect(0, node, node.inputs.findIndex(i => i.name === 'prompt')); window.join = join }"""
+    )
+    press_write(page, "NegOpt")
+    assert text_in_node(page, "NegOpt") == negopt.load().generate("a castle").text
+    page.evaluate(
+        """() => { const node = app.graph._nodes.find(n => n.type === 'NegOpt'); node.negoptEntries = undefined
+                   join.connect(0, node, node.inputs.findIndex(i => i.name === 'prompt')) }"""
+    )
+    press_write(page, "NegOpt")
+    assert "Run the graph once" in text_in_node(page, "NegOpt")
+
+
+@needs_checkpoint
+def test_a_conditioning_without_a_clip_is_explained_on_the_page(page: Any, comfyui: ComfyUI) -> None:
+    workflow = json.loads((ROOT / "example_workflows" / "Text to image SD1.5.json").read_text(encoding="utf-8"))
+    load_workflow(page, workflow)
+    page.evaluate(MAKE_SMALL)
+    page.evaluate(
+        """() => { const node = app.graph._nodes.find(n => n.type === 'NegOpt')
+                   node.disconnectInput(node.inputs.findIndex(i => i.name === 'clip')) }"""
+    )
+    press_run(page, comfyui)
+    assert page.get_by_text("connect the checkpoint's CLIP").count() > 0
