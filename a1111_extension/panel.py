@@ -40,7 +40,7 @@ class Panel:
         def control(name: str, **more: Any) -> None:
             made[name] = make(BY_NAME[name], elem_id(name), **more)
 
-        with _accordion(made, elem_id):
+        with _accordion(made, elem_id), gr.Column(elem_classes=["negopt-panel"]):
             control("mode")
             with gr.Row():
                 for name in ("creativity", "max_terms", "max_tokens"):
@@ -51,8 +51,9 @@ class Panel:
                 control("seed", scale=2)
             control("avoid", placeholder="terms that are never written, separated by commas")
             with gr.Row():
-                for name in ("weights", "embeddings", "each_picture"):
-                    control(name, min_width=100)
+                control("weights", min_width=80)
+                control("embeddings", min_width=80)
+                control("each_picture", min_width=200, scale=2)
             control("originals", visible=False)
             written = gr.Textbox(
                 label="Written negative prompt",

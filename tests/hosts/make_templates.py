@@ -255,9 +255,9 @@ def build(server: ComfyUI) -> None:
             x, y, width, height = frame(page)
             press_write(page, nodes["negopt"].kind)
             page.wait_for_timeout(500)
-            picture = Image.open(io.BytesIO(page.screenshot()))
+            whole = Image.open(io.BytesIO(page.screenshot()))
             space = 14
-            picture = picture.crop((int(x - space), int(y - space), int(x + width + space), int(y + height + space)))
+            picture = whole.crop((int(x - space), int(y - space), int(x + width + space), int(y + height + space)))
             picture.thumbnail((2 * THUMBNAIL[0], 2 * THUMBNAIL[1]), Image.Resampling.LANCZOS)
             picture.convert("RGB").save(FOLDER / f"{name}.jpg", quality=82, optimize=True)
             text = json.dumps(workflow, ensure_ascii=False, indent=1)

@@ -1,0 +1,507 @@
+"""The extension in a real AUTOMATIC1111 or Forge: through its API, then in a browser.
+
+    NEGOPT_A1111_DIR=.../stable-diffusion-webui NEGOPT_A1111_PYTHON=.../venv/bin/python pytest tests/hosts/test_a1111.py
+
+The host must be installed with all it needs; nothing in its folder is written. The same file runs on both hosts.
+More variables: NEGOPT_SD15, a full-size checkpoint to use in Forge (else one of random weights is made, 2 GB);
+NEGOPT_SCREENSHOT, where to save a picture of the page; NEGOPT_CHROMIUM, the browser (default /usr/bin/chromium).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .a1111_server import Server, basic
+
+DIR, PYTHON = "NEGOPT_A1111_DIR", "NEGOPT_A1111_PYTHON"
+pytestmark = pytest.mark.skipif(
+    not (os.environ.get(DIR) and os.environ.get(PYTHON)),
+    reason=f"no host given: set {DIR} to a folder of AUTOMATIC1111 or Forge and {PYTHON} to its Python",
+)
+
+PROMPT, OWN = "portrait photo of an old fisherman, 85mm", "ugly"
+USER = basic("ann", "secret")
+SMALL = {"width": 64, "height": 64, "steps": 2, "sampler_name": "Euler", "cfg_scale": 7, "seed": 5}
+HIRES = {
+    "enable_hr": True,
+    "hr_scale": 2,
+    "hr_upscaler": "Latent",
+    "denoising_strength": 0.7,
+    "hr_cfg": 7,
+    "hr_additional_modules": ["Use same choices"],
+}
+"""The last two are Forge's; AUTOMATIC1111 passes over them."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    scratch = tmp_path_factory.mktemp("a1111")
+    running = Server(Path(os.environ[DIR]), os.environ[PYTHON], scratch, ("--api-auth", "ann:secret"))
+    running.prepare()
+    _write_broken_model(running.data / "models" / "negopt" / "broken")
+    running.start()
+    yield running
+    running.stop()
+
+
+def _write_broken_model(folder: Path) -> None:
+    """A model folder that is listed and cannot be opened."""
+    from negopt.locate import BUNDLED
+
+    folder.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_bytes((BUNDLED / name).read_bytes())
+    (folder / "model.safetensors").write_bytes(b"not a safetensors file")
+
+
+class Pictures:
+    """What one request gave: the pictures, and the infotext of each."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.info = json.loads(answer["info"])
+        self.infotexts: list[str] = self.info["infotexts"]
+        self.images = answer["images"]
+
+    @property
+    def negatives(self) -> list[str]:
+        return [_negative(text) for text in self.infotexts]
+
+    def pixels(self, number: int = 0) -> bytes:
+        """The colours of one picture, without what is written in its file."""
+        return bytes(self._image(number).convert("RGB").tobytes())
+
+    def in_files(self) -> list[str]:
+        """The infotexts that are written in the pictures' files."""
+        texts = [self._image(number).info.get("parameters", "") for number in range(len(self.images))]
+        return [text for text in texts if text]
+
+    def _image(self, number: int) -> Any:
+        image = pytest.importorskip("PIL.Image", reason="Pillow is needed to read pictures")
+        return image.open(io.BytesIO(base64.b64decode(self.images[number])))
+
+
+def _negative(infotext: str) -> str:
+    lines = [line for line in infotext.split("\n") if line.startswith("Negative prompt: ")]
+    return lines[0].removeprefix("Negative prompt: ") if lines else ""
+
+
+def make(server: Server, *arguments: Any, path: str = "txt2img", **request: Any) -> Pictures:
+    """Pictures of one request; NegOpt's `arguments` in the order of the API's list, none to leave it out."""
+    body = {"prompt": PROMPT, "negative_prompt": OWN, **SMALL, **request}
+    if arguments:
+        body["alwayson_scripts"] = {"NegOpt": {"args": list(arguments)}}
+    return Pictures(server.post(f"/sdapi/v1/{path}", body, **USER))
+
+
+@pytest.fixture(scope="module")
+def typed(server: Server) -> Pictures:
+    """The picture without NegOpt."""
+    return make(server)
+
+
+@pytest.fixture(scope="module")
+def written(server: Server) -> Pictures:
+    """The picture with NegOpt as it comes."""
+    return make(server, True)
+
+
+def test_it_is_listed_with_its_arguments(server: Server) -> None:
+    scripts = server.get("/sdapi/v1/script-info", **USER)
+    ours = [script for script in scripts if script["name"] == "negopt"]
+    assert sorted(script["is_img2img"] for script in ours) == [False, True]
+    assert [argument["label"] for argument in ours[0]["args"]][:5] == [
+        "NegOpt",
+        "Mode",
+        "Model",
+        "Creativity",
+        "Max terms",
+    ]
+    assert ours[0]["args"][2]["choices"] == ["negopt-mini", "broken"]
+
+
+def test_the_picture_is_the_one_with_the_same_negative_typed_by_hand(
+    server: Server, typed: Pictures, written: Pictures
+) -> None:
+    assert typed.negatives == [OWN]
+    (negative,) = written.negatives
+    assert negative.startswith("ugly, ")
+    assert len(negative.split(", ")) > 8
+    assert written.pixels() != typed.pixels()
+    by_hand = make(server, negative_prompt=negative)
+    assert by_hand.pixels() == written.pixels()
+    assert "NegOpt" not in by_hand.infotexts[0]
+
+
+def test_infotext(written: Pictures) -> None:
+    for part in (
+        "NegOpt: extend mine",
+        "NegOpt model: negopt-mini",
+        "NegOpt creativity: 0",
+        "NegOpt max terms: 30",
+        "NegOpt original: ugly",
+    ):
+        assert part in written.infotexts[0]
+
+
+def test_modes(server: Server) -> None:
+    replaced = make(server, True, "replace mine").negatives[0]
+    assert not replaced.startswith("ugly, ")
+    assert len(replaced.split(", ")) > 8
+    assert make(server, True, "only when mine is empty").negatives == ["ugly"]
+    assert make(server, True, "only when mine is empty", negative_prompt="").negatives == [replaced]
+
+
+def test_all_options(server: Server) -> None:
+    pictures = make(server, True, "replace mine", "negopt-mini", 0.8, 9, "blurry, text", True, False, False, 40, 123)
+    (negative,) = pictures.negatives
+    assert 1 < len(negative.split(", ")) <= 9
+    assert "blurry" not in negative
+    for part in ("creativity: 0.8", "max terms: 9", 'avoid: "blurry, text"', "weights: True", "max tokens: 40"):
+        assert f"NegOpt {part}" in pictures.infotexts[0]
+    assert "NegOpt seed: 123" in pictures.infotexts[0]
+
+
+def test_two_batches_of_two_share_one_text(server: Server, written: Pictures) -> None:
+    batch = make(server, True, batch_size=2, n_iter=2)
+    assert batch.negatives == written.negatives * 4
+    assert batch.info["all_negative_prompts"] == written.negatives * 4
+    assert make(server, batch_size=2, n_iter=2, negative_prompt=written.negatives[0]).pixels(3) == batch.pixels(3)
+
+
+EACH_PICTURE = (True, "extend mine", None, 0.0, 30, "", False, False, True)
+
+
+def test_another_negative_for_each_picture_comes_back_from_its_seed(server: Server) -> None:
+    batch = make(server, *EACH_PICTURE, batch_size=2, n_iter=2)
+    assert len(set(batch.negatives)) == 4
+    assert all(negative.startswith("ugly, ") for negative in batch.negatives)
+    assert make(server, *EACH_PICTURE, seed=7).negatives == [batch.negatives[2]]
+
+
+def test_hires(server: Server, written: Pictures) -> None:
+    pictures = make(server, True, **HIRES)
+    assert pictures.negatives == written.negatives
+    assert "Hires negative prompt" not in pictures.infotexts[0]
+    assert pictures.pixels() == make(server, negative_prompt=written.negatives[0], **HIRES).pixels()
+
+
+def test_hires_with_another_negative_for_each_picture(server: Server) -> None:
+    batch = make(server, *EACH_PICTURE, batch_size=2, n_iter=2, **HIRES)
+    assert len(set(batch.negatives)) == 4
+    assert not [text for text in batch.infotexts if "Hires negative prompt" in text]
+
+
+def test_hires_negative_of_its_own(server: Server) -> None:
+    batch = make(server, *EACH_PICTURE, n_iter=2, hr_negative_prompt="grain", **HIRES)
+    for text in batch.infotexts:
+        assert 'Hires negative prompt: "grain, ' in text
+        assert "NegOpt hires original: grain" in text
+    hires = [text.split('Hires negative prompt: "')[1].split('"')[0] for text in batch.infotexts]
+    alone = make(server, *EACH_PICTURE, seed=6, hr_negative_prompt="grain", **HIRES)
+    assert f'Hires negative prompt: "{hires[1]}"' in alone.infotexts[0], "the second batch tells its own text"
+
+
+def test_styles(server: Server) -> None:
+    (negative,) = make(server, True, styles=["foggy"]).negatives
+    assert negative.startswith("ugly, sunshine, ")
+    assert "fog" not in negative.split(", "), "the style asks for it"
+
+
+def test_comments_neither_leak_nor_swallow(server: Server, written: Pictures) -> None:
+    commented = make(server, True, prompt=PROMPT + " # secret word", negative_prompt="ugly # private")
+    assert commented.negatives == written.negatives
+    assert commented.pixels() == written.pixels()
+    for leaked in ("secret", "private", "#"):
+        assert leaked not in commented.infotexts[0]
+
+
+def test_guidance_one_is_left_alone(server: Server) -> None:
+    pictures = make(server, True, cfg_scale=1)
+    assert pictures.negatives == [OWN]
+    assert "NegOpt note:" in pictures.infotexts[0]
+    assert "guidance is 1" in pictures.infotexts[0]
+
+
+def test_img2img_and_inpaint(server: Server, typed: Pictures, written: Pictures) -> None:
+    start = {"path": "img2img", "init_images": [typed.images[0]], "denoising_strength": 0.8}
+    for more in ({}, {"mask": _mask(), "inpainting_fill": 1}):
+        pictures = make(server, True, **start, **more)
+        assert pictures.negatives == written.negatives
+        by_hand = make(server, negative_prompt=written.negatives[0], **start, **more)
+        assert pictures.pixels() == by_hand.pixels()
+        assert pictures.pixels() != make(server, **start, **more).pixels()
+
+
+def _mask() -> str:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is needed to make a mask")
+    mask = image.new("L", (64, 64), 0)
+    mask.paste(255, (16, 16, 56, 56))
+    file = io.BytesIO()
+    mask.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_loopback_does_not_compound(server: Server, typed: Pictures, written: Pictures) -> None:
+    loops = make(
+        server,
+        True,
+        path="img2img",
+        init_images=[typed.images[0]],
+        script_name="loopback",
+        script_args=[3, 0.5, "Linear", "None"],
+    )
+    texts = loops.in_files()
+    assert len(texts) >= 3
+    assert {_negative(text) for text in texts} == set(written.negatives)
+
+
+def test_prompt_matrix_and_prompts_from_file(server: Server) -> None:
+    matrix = make(
+        server,
+        True,
+        prompt="portrait photo of an old fisherman|watermark",
+        script_name="prompt matrix",
+        script_args=[False, False, "positive", "comma", 0],
+    )
+    assert "watermark" in matrix.negatives[1]
+    assert "watermark" not in matrix.negatives[2], "this cell asks for it"
+    lines = make(
+        server,
+        True,
+        script_name="prompts from file or textbox",
+        script_args=[False, False, "start", "a cat\na city street at night"],
+    )
+    assert len(set(lines.negatives)) == 2
+
+
+def _grid(server: Server, label: str, values: str) -> Pictures:
+    """An X/Y/Z plot with one of our axes; its pictures come after the grid's own infotext."""
+    scripts = server.get("/sdapi/v1/script-info", **USER)
+    plot = next(s for s in scripts if s["name"] == "x/y/z plot" and not s["is_img2img"])
+    axis = plot["args"][0]["choices"].index(f"[NegOpt] {label}")
+    arguments = [axis, values, [], 0, "", [], 0, "", [], False, True, False, False, False, False, False, 0, True]
+    return make(server, False, script_name="x/y/z plot", script_args=arguments)
+
+
+def test_xyz_on_and_off_do_not_leak(server: Server, typed: Pictures, written: Pictures) -> None:
+    cells = _grid(server, "On/off", "on, off, on")
+    assert cells.negatives[1:] == [written.negatives[0], OWN, written.negatives[0]]
+    assert [("NegOpt" in text) for text in cells.infotexts[1:]] == [True, False, True]
+    assert cells.pixels(1) == written.pixels()
+    assert cells.pixels(2) == typed.pixels()
+
+
+def test_axes_are_there_once(server: Server) -> None:
+    scripts = server.get("/sdapi/v1/script-info", **USER)
+    for plot in (script for script in scripts if script["name"] == "x/y/z plot"):
+        ours = [choice for choice in plot["args"][0]["choices"] if "NegOpt" in choice]
+        assert ours == [f"[NegOpt] {x}" for x in ("On/off", "Mode", "Model", "Creativity", "Max terms")]
+
+
+def test_what_was_written_is_not_written_upon(server: Server, written: Pictures) -> None:
+    """As pasting does it: the written text stands in the box, `originals` tells what it came from."""
+    (negative,) = written.negatives
+    values = [True, *[None] * 10, json.dumps({negative: OWN})]
+    again = make(server, *values, negative_prompt=negative)
+    assert again.negatives == [negative]
+    assert again.infotexts == written.infotexts
+
+
+def test_an_infotext_makes_its_picture_again(server: Server) -> None:
+    if server.is_forge:
+        pytest.skip("Forge's own API fails on any request with the field infotext")
+    first = make(server, True, "extend mine", None, 0.9, 14, "frame", True)
+    body = {"infotext": first.infotexts[0], "steps": 2}
+    again = Pictures(server.post("/sdapi/v1/txt2img", body, **USER))
+    host_adds = "Schedule type: Automatic, "
+    assert [text.replace(host_adds, "") for text in again.infotexts] == first.infotexts
+    assert again.pixels() == first.pixels()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((True, "append"), "mode must be one of"),
+        ((True, "extend mine", "no such model"), "there is no model 'no such model'"),
+        ((True, "extend mine", "../../etc"), "there is no model"),
+        ((True, "extend mine", "negopt-mini", "high"), "creativity must be a number from 0 to 2, not 'high'"),
+        ((True, "extend mine", "negopt-mini", 0, 1000), "max_terms must be a whole number from 0 to 100"),
+        ((True, "extend mine", "broken"), "model.safetensors"),
+        (("yes",), "enabled must be true or false"),
+    ],
+)
+def test_whatever_fails_the_picture_is_made(
+    server: Server, typed: Pictures, arguments: tuple[Any, ...], reason: str
+) -> None:
+    pictures = make(server, *arguments)
+    assert pictures.negatives == [OWN]
+    assert pictures.pixels() == typed.pixels()
+    assert reason in pictures.infotexts[0]
+    assert "NegOpt: extend" not in pictures.infotexts[0]
+    assert any(line.startswith("NegOpt:") and reason in line for line in _plain(server.text_of_log()))
+
+
+def _plain(log: str) -> list[str]:
+    """The log's lines without the hosts' colours and prefixes."""
+    return [line[line.find("NegOpt:") :] for line in log.splitlines() if "NegOpt:" in line]
+
+
+def test_embeddings_are_written_only_where_they_are_loaded(server: Server) -> None:
+    pictures = make(server, True, "extend mine", None, 1.0, 60, "", False, True, False, 0, prompt="1girl, solo")
+    assert "easynegative" not in pictures.negatives[0].lower(), "none is loaded here"
+
+
+def test_routes(server: Server) -> None:
+    names = server.get("/negopt/v1/models", **USER)
+    assert names == {"models": ["negopt-mini", "broken"], "default": "negopt-mini"}
+    answer = server.post("/negopt/v1/generate", {"prompt": PROMPT, "keep": "ugly", "n": 2}, **USER)
+    assert answer["negative_prompt"].startswith("ugly, ")
+    assert answer["terms"][0]["origin"] == "keep"
+    assert len(answer["alternatives"]) == 1
+
+
+def test_routes_answer_what_the_script_writes(server: Server, written: Pictures) -> None:
+    answer = server.post("/negopt/v1/generate", {"prompt": PROMPT, "keep": "ugly"}, **USER)
+    assert [answer["negative_prompt"]] == written.negatives
+
+
+@pytest.mark.parametrize("path", ["/negopt/v1/models", "/negopt/v1/generate", "/sdapi/v1/scripts"])
+def test_routes_ask_for_the_password_as_the_hosts_do(server: Server, path: str) -> None:
+    body = b'{"prompt": "a cat"}' if path.endswith("generate") else None
+    for headers in ({}, basic("ann", "wrong"), basic("eve", "secret")):
+        assert server.refusal(path, body, **headers)[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"{", 422, "not JSON"),
+        (b'{"prompt": 1}', 422, "must be text"),
+        (b'{"prompt": "a", "max_terms": -1}', 422, "max_terms must be a whole number"),
+        (b'{"prompt": "a", "colour": 1}', 422, "unknown option"),
+        (b'{"prompt": "a", "model": "/etc"}', 404, "there is no model"),
+        (b'{"prompt": "a", "model": "broken"}', 500, "model.safetensors"),
+        (b'{"prompt": "' + b"a" * 70_000 + b'"}', 413, "longer than"),
+    ],
+)
+def test_routes_refuse_with_a_clear_line(server: Server, body: bytes, status: int, reason: str) -> None:
+    given, text = server.refusal("/negopt/v1/generate", body, **USER)
+    assert given == status
+    assert reason in json.loads(text)["detail"]
+
+
+def test_a_record_is_kept_on_request_and_the_cost_is_small(server: Server) -> None:
+    server.post("/sdapi/v1/options", {"negopt_record_file": "record.jsonl"}, **USER)
+    for seed in range(9):
+        make(server, True, seed=seed, prompt=f"{PROMPT}, number {seed}")
+    server.post("/sdapi/v1/options", {"negopt_record_file": ""}, **USER)
+    lines = [json.loads(line) for line in (server.data / "record.jsonl").read_text("utf-8").splitlines()]
+    assert len(lines) == 9
+    assert lines[0]["prompt"] == f"{PROMPT}, number 0"
+    assert lines[0]["negative_prompt"].startswith("ugly, ")
+    milliseconds = statistics.median(line["milliseconds"] for line in lines)
+    print(f"\na negative prompt: {milliseconds:.0f} ms (median of 9)")
+    assert milliseconds < 500
+
+
+def test_start_up_cost_is_small(server: Server) -> None:
+    records = server.get("/internal/profile-startup", **USER)["records"]
+    ours = {name: seconds for name, seconds in records.items() if "negopt" in name}
+    print("\nstart-up: " + ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in ours.items()))
+    assert ours
+    assert sum(ours.values()) < 0.5
+
+
+# The browser.
+
+
+@pytest.fixture(scope="module")
+def page(server: Server) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser")
+    chromium = os.environ.get("NEGOPT_CHROMIUM", "/usr/bin/chromium")
+    if not Path(chromium).is_file():
+        pytest.skip(f"no browser at {chromium}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.set_default_timeout(300_000)
+        page.goto(server.url)
+        page.wait_for_selector("#txt2img_prompt textarea")
+        page.wait_for_selector("#script_txt2img_negopt_enabled-visible-checkbox")
+        _fill_small(page)
+        yield page
+        browser.close()
+
+
+def _fill_small(page: Any) -> None:
+    """A job that takes a second."""
+    for name, value in (("width", 64), ("height", 64), ("steps", 2), ("batch_size", 2)):
+        page.locator(f"#txt2img_{name} input[type=number]").fill(str(value))
+        page.locator(f"#txt2img_{name} input[type=number]").blur()
+    page.locator("#txt2img_seed input").fill("5")
+    page.fill("#txt2img_prompt textarea", PROMPT)
+    page.fill("#txt2img_neg_prompt textarea", OWN)
+
+
+def _checkbox(page: Any, tab: str = "txt2img") -> Any:
+    return page.locator(f"#script_{tab}_negopt_enabled-visible-checkbox")
+
+
+def _value(page: Any, selector: str) -> str:
+    return str(page.locator(f"{selector} textarea").first.input_value())
+
+
+def _generate(page: Any) -> str:
+    """Press Generate and read the info under the new picture."""
+    before = page.locator("#html_info_txt2img").first.inner_text()
+    page.evaluate("document.querySelector('#html_info_txt2img').dataset.old = '1'")
+    page.click("#txt2img_generate")
+    page.wait_for_function(
+        """before => { const info = document.querySelector('#html_info_txt2img');
+        const stop = document.querySelector('#txt2img_interrupt');
+        return info.innerText.includes('Steps: ') && (info.innerText !== before)
+        && (!stop || getComputedStyle(stop).display === 'none'); }""",
+        arg=before,
+    )
+    return str(page.locator("#html_info_txt2img").first.inner_text())
+
+
+def test_tick_and_generate(page: Any) -> None:
+    _checkbox(page).click()
+    text = _generate(page)
+    assert "Negative prompt: ugly, " in text
+    assert "NegOpt: extend mine" in text
+    _screenshot(page)
+
+
+def _screenshot(page: Any) -> None:
+    """Save the page with the panel open, for the documentation."""
+    if not os.environ.get("NEGOPT_SCREENSHOT"):
+        return
+    page.locator("#script_txt2img_negopt_enabled .label-wrap").first.click()
+    page.wait_for_timeout(1000)
+    page.screenshot(path=os.environ["NEGOPT_SCREENSHOT"], full_page=True)
+
+
+def test_write_and_send(page: Any) -> None:
+    if not page.locator("#script_txt2img_negopt_write").is_visible():
+        page.locator("#script_txt2img_negopt_enabled .label-wrap").first.click()
+    page.click("#script_txt2img_negopt_write")
+    page.wait_for_function(
+        "document.querySelector('#script_txt2img_negopt_written textarea').value.startsWith('ugly, ')"
+    )
+    written = _value(page, "#script_txt2img_negopt_written")
+    page.click("#script_txt2img_negopt_send")
+    page.wait_for_function("text => document.querySelector('#txt2img_neg_prompt textarea').value === text", arg=written)
+    page.wait_for_function("!document.querySelector('#script_txt2img_negopt_enabled-visible-checkbox').checked")
