@@ -1,28 +1,24 @@
-"""The inputs of the nodes, built from the one definition of each option, and what arrives through them.
+"""The inputs and outputs of the nodes, built from the one definition of each option.
 
 Saved workflows store values by position: a released node's list of inputs is only ever appended to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..negopt.options import OPTIONS, Option
-from .jobs import Job
 from .models import model_names
+from .rows import NAMES
 
 CATEGORY = "conditioning/NegOpt"
 WRITING_OPTIONS = ("max_terms", "creativity", "seed", "weights", "max_tokens", "embeddings")
 """Those of the generator's options that every writing node has after its texts and its model, in order."""
 NegOptModel = io.Custom("NEGOPT_MODEL")
-
-# The page gives an input named "seed" a control that changes it at every run, which would draw every
-# picture anew; so the generator's seed has another name here.
-NAMES = {"seed": "variation"}
 
 
 def prompt_input(tooltip: str) -> io.Input:
@@ -105,17 +101,3 @@ def conditioning_outputs() -> list[io.Output]:
         )
         for name, text in (("positive", "prompt"), ("negative", "negative prompt"))
     ]
-
-
-def rows(inputs: Mapping[str, Sequence[Any] | None]) -> list[dict[str, Any]]:
-    """Lists of values as one mapping for each prompt, as ComfyUI does it: a shorter list repeats its last value."""
-    given = {name: values for name, values in inputs.items() if values}
-    length = max(map(len, given.values()), default=0) if given.get("prompt") else 0
-    return [{name: values[min(i, len(values) - 1)] for name, values in given.items()} for i in range(length)]
-
-
-def job(row: Mapping[str, Any], **changes: Any) -> Job:
-    """What one row asks for: a linked model comes before the dropdown's."""
-    options = {name: row[NAMES.get(name, name)] for name in OPTIONS if NAMES.get(name, name) in row}
-    model = row.get("negopt_model") or row.get("model") or ""
-    return Job(str(row["prompt"]), {**options, **changes}, model)

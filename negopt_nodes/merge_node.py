@@ -8,11 +8,12 @@ from comfy_api.latest import io
 
 from ..negopt.merge import merge
 from . import host
-from .inputs import CATEGORY, WRITING_OPTIONS, job, linked_model_input, model_input, option_inputs, rows
+from .inputs import CATEGORY, WRITING_OPTIONS, linked_model_input, model_input, option_inputs
 from .jobs import write
 from .model_node import ModelNode
 from .models import open_model
 from .report import merge_report, report
+from .rows import job, rows
 
 
 class NegOptMerge(ModelNode):

@@ -14,18 +14,17 @@ from .inputs import (
     WRITING_OPTIONS,
     clip_input,
     conditioning_outputs,
-    job,
     linked_model_input,
     model_input,
     option_inputs,
     prompt_input,
-    rows,
     text_outputs,
 )
 from .jobs import write
 from .model_node import ModelNode
 from .models import open_model
 from .report import report
+from .rows import job, rows
 
 
 class WritingNode(ModelNode):

@@ -1,0 +1,224 @@
+"""What the ComfyUI nodes do that needs no ComfyUI: jobs, failures, spans, names of models, the page's requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from negopt.locate import BUNDLED
+from tests.house import house
+
+jobs, models, report, routes, rows = (
+    house(f"negopt_nodes.{name}") for name in ("jobs", "models", "report", "routes", "rows")
+)
+ModelError = house("negopt").ModelError
+PROMPT = "a street at night, no people"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """ComfyUI's models/negopt, listed as ComfyUI lists it: every safetensors file, relative."""
+    monkeypatch.setattr(
+        models.host,
+        "weight_files",
+        lambda: sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.safetensors")),
+    )
+    monkeypatch.setattr(models.host, "full_path", lambda file: tmp_path / file)
+    monkeypatch.setattr(models.host, "embedding_name", lambda name: None)
+    monkeypatch.setattr(models.host, "clip_tokens", lambda: lambda text: len(text.split()))
+    return tmp_path
+
+
+# Jobs
+
+
+def test_shorter_lists_repeat_their_last_value() -> None:
+    table = rows.rows(
+        {"prompt": ["a", "b", "c"], "keep": ["x", "y"], "max_terms": [3], "negopt_model": None, "avoid": []}
+    )
+    assert [row["prompt"] for row in table] == ["a", "b", "c"]
+    assert [row["keep"] for row in table] == ["x", "y", "y"]
+    assert all(row["max_terms"] == 3 and "avoid" not in row and "negopt_model" not in row for row in table)
+    assert rows.rows({"prompt": [], "keep": ["x"]}) == []
+
+
+def test_a_row_becomes_options_of_the_generator() -> None:
+    reference = models.ModelReference("mine", Path("mine"))
+    job = rows.job({"prompt": "a", "variation": 7, "keep": "x", "model": "m", "negopt_model": reference}, n=2)
+    assert (job.options, job.model, job.own) == ({"seed": 7, "keep": "x", "n": 2}, reference, "x")
+
+
+def test_jobs_are_written_in_order_and_equal_ones_together(folder: Path) -> None:
+    opened: list[Any] = []
+    ticks: list[int] = []
+
+    def opening(model: Any) -> Any:
+        opened.append(model)
+        return models.open_model(model)
+
+    wanted = [jobs.Job(f"a knight, {i}", {"max_terms": 3 if i < 40 else 4}) for i in range(50)]
+    written = jobs.write(wanted, opening, lambda: ticks.append(1))
+    assert [one.job for one in written] == wanted
+    assert [len(one.answers[0].terms) for one in written] == [3] * 40 + [4] * 10
+    assert (len(opened), len(ticks)) == (2, 50)
+
+
+def test_a_failure_gives_the_own_text_and_one_line_and_spares_the_others(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = [jobs.Job("a", {"keep": "ugly", "n": 2}, "gone"), jobs.Job("b", {"max_terms": 2})]
+    with caplog.at_level(logging.WARNING, "negopt"):
+        failed, fine = jobs.write(wanted, models.open_model)
+    assert failed.texts == ["ugly", "ugly"]
+    assert "gone" in failed.failure
+    assert len(fine.answers[0].terms) == 2
+    assert len(caplog.records) == 1
+    assert "\n" not in caplog.records[0].getMessage()
+
+
+def test_a_fault_of_ours_is_named_as_such() -> None:
+    def broken(model: Any) -> Any:
+        raise ZeroDivisionError("first\nsecond")
+
+    (written,) = jobs.write([jobs.Job("a", {"keep": "ugly"})], broken)
+    assert written.failure == "ZeroDivisionError: first (a fault in NegOpt; please report it)"
+
+
+def test_what_the_tick_raises_goes_through(folder: Path) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def tick() -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        jobs.write([jobs.Job("a")], models.open_model, tick)
+
+
+# What the page shows
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options"),
+    [
+        (PROMPT, {"keep": "(blurry:1.2), ugly,"}),
+        (PROMPT, {"keep": "text, text, BREAK [a|b]", "weights": True, "n": 3}),
+        ("a knight", {"keep": "\n", "weights": True, "creativity": 1.0}),
+        ("a knight", {"max_terms": 0}),
+        ("a knight", {"keep": "ugly # why not", "max_terms": 4}),
+    ],
+)
+def test_spans_cover_the_text_and_say_whose_each_term_is(folder: Path, prompt: str, options: dict[str, Any]) -> None:
+    written = jobs.write([jobs.Job(prompt, options)], models.open_model)
+    entries = report.report(written)
+    assert len(entries) == options.get("n", 1)
+    for entry, answer in zip(entries, written[0].answers, strict=True):
+        assert "".join(span["text"] for span in entry["spans"]) == entry["text"] == answer.text
+        for origin in ("prompt", "model"):
+            said = [span["text"] for span in entry["spans"] if span.get("origin") == origin]
+            assert said == [term.text for term in answer.terms if term.origin == origin]
+        own = [span["text"] for span in entry["spans"] if span.get("origin") == "keep"]
+        assert own == ([options["keep"].strip(" ,\n")] if options.get("keep", "").strip() else [])
+    json.dumps(entries)
+
+
+# Models
+
+
+def test_models_are_named_by_their_folders(folder: Path) -> None:
+    shutil.copytree(BUNDLED, folder / "styles" / "mine")
+    (folder / "loose.safetensors").write_bytes(b"")
+    assert models.model_names() == [BUNDLED.name, "styles/mine"]
+    assert models.model_folder("styles/mine") == folder / "styles" / "mine"
+    assert models.model_folder("").name == models.model_folder(BUNDLED.name).name == BUNDLED.name
+    with pytest.raises(ModelError, match="no such model in models/negopt"):
+        models.model_folder(str(folder / "styles" / "mine"))
+
+
+def test_the_version_of_a_model_changes_with_its_files(folder: Path) -> None:
+    mine = Path(shutil.copytree(BUNDLED, folder / "mine"))
+    before = models.version("mine")
+    assert before == models.version("mine") != ""
+    (mine / "negopt.json").write_text("{}")
+    assert models.version("mine") != before
+    assert models.version("gone") == ""
+
+
+def test_a_model_referred_to_once_is_known_by_its_name(folder: Path) -> None:
+    elsewhere = str(shutil.copytree(BUNDLED, folder / "else where"))
+    assert models.refer("/no/such/folder").failure
+    assert models.refer(elsewhere).folder == Path(elsewhere)
+    assert models.model_folder(elsewhere) == Path(elsewhere)
+    assert models.open_model(models.refer(elsewhere)).generate("a knight").text
+    with pytest.raises(ModelError, match="no such folder"):
+        models.open_model(models.ModelReference("x", failure="no such folder"))
+
+
+# The page's requests
+
+
+@pytest.mark.parametrize(
+    ("headers", "same"),
+    [
+        ({}, True),
+        ({"Host": "here:8188", "Origin": "http://here:8188"}, True),
+        ({"Host": "inner", "X-Forwarded-Host": "outer", "Origin": "https://outer"}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "inner", "Origin": "https://outer"}, True),
+        ({"Sec-Fetch-Site": "cross-site", "Host": "here", "Origin": "http://here"}, False),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+        ({"Host": "here:8188", "Origin": "http://evil"}, False),
+        ({"Host": "here:8188", "Origin": "null"}, False),
+    ],
+)
+def test_only_the_page_itself_is_answered(headers: dict[str, str], same: bool) -> None:
+    assert routes.is_same_origin(headers) is same
+
+
+def test_a_request_is_answered_as_the_nodes_answer(folder: Path) -> None:
+    (entry,) = routes.entries(json.dumps({"prompt": PROMPT, "max_terms": 3}).encode())
+    (written,) = jobs.write([jobs.Job(PROMPT, {"max_terms": 3})], models.open_model)
+    assert entry["text"] == written.texts[0]
+    merging = {"prompt": "a sketch", "negatives": ["sketch, ugly", "Ugly", 3], "max_terms": 0}
+    (entry,) = routes.entries(json.dumps(merging).encode())
+    assert (entry["text"], entry["conflicting"], entry["repeated"]) == ("ugly", ["sketch"], ["ugly"])
+    assert entry["inputs"]["negative"] == "sketch, ugly"
+
+
+def test_the_route_over_http(folder: Path) -> None:
+    web = pytest.importorskip("aiohttp.web")
+    from aiohttp.test_utils import TestClient, TestServer
+
+    async def ask() -> list[tuple[int, Any]]:
+        app = web.Application()
+        app.router.add_post(routes.PATH, routes.answer)
+        async with TestClient(TestServer(app)) as client:
+            found = []
+            for body in ({"prompt": PROMPT, "max_terms": 2}, {"prompt": 1}, {"prompt": "a" * 70_000}):
+                response = await client.post(routes.PATH, json=body)
+                found.append((response.status, await response.json()))
+            response = await client.post(routes.PATH, data="{}")
+            return [*found, (response.status, await response.json())]
+
+    fine, wrong, long, foreign = asyncio.run(ask())
+    assert fine[0] == 200
+    assert fine[1]["entries"][0]["text"].startswith("people, ")
+    assert (wrong[0], long[0], foreign[0]) == (400, 413, 403)
+    assert all(len(answer[1]["error"].splitlines()) == 1 for answer in (wrong, long, foreign))
+
+
+def test_nothing_of_the_pack_is_on_the_path_and_its_door_needs_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; before = list(sys.path); from tests.house import house; house('negopt_nodes.models');"
+        "assert sys.path == before; assert 'torch' not in sys.modules;"
+        "assert not any(name.split('.')[0] in ('negopt', 'negopt_nodes') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
