@@ -47,6 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     scratch = tmp_path_factory.mktemp("a1111")
     running = Server(Path(os.environ[DIR]), os.environ[PYTHON], scratch, ("--api-auth", "ann:secret"))
     running.prepare()
+    _write_embedding(running.data / "embeddings" / "EasyNegative.safetensors", 768 if running.is_forge else 32)
     _write_broken_model(running.data / "models" / "negopt" / "broken")
     running.start()
     yield running
@@ -61,6 +62,14 @@ def _write_broken_model(folder: Path) -> None:
     for name in ("config.json", "tokenizer.json"):
         (folder / name).write_bytes((BUNDLED / name).read_bytes())
     (folder / "model.safetensors").write_bytes(b"not a safetensors file")
+
+
+def _write_embedding(file: Path, width: int) -> None:
+    """A textual inversion of one token that fits the checkpoint."""
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"emb_params": torch.randn(1, width, generator=torch.Generator().manual_seed(0))}, str(file))
 
 
 class Pictures:
@@ -234,11 +243,12 @@ def test_guidance_one_is_left_alone(server: Server) -> None:
 def test_img2img_and_inpaint(server: Server, typed: Pictures, written: Pictures) -> None:
     start = {"path": "img2img", "init_images": [typed.images[0]], "denoising_strength": 0.8}
     for more in ({}, {"mask": _mask(), "inpainting_fill": 1}):
+        off = make(server, **start, **more)  # first: Forge's first masked picture differs from its own repetition
         pictures = make(server, True, **start, **more)
         assert pictures.negatives == written.negatives
         by_hand = make(server, negative_prompt=written.negatives[0], **start, **more)
         assert pictures.pixels() == by_hand.pixels()
-        assert pictures.pixels() != make(server, **start, **more).pixels()
+        assert pictures.pixels() != off.pixels()
 
 
 def _mask() -> str:
@@ -356,8 +366,20 @@ def _plain(log: str) -> list[str]:
 
 
 def test_embeddings_are_written_only_where_they_are_loaded(server: Server) -> None:
-    pictures = make(server, True, "extend mine", None, 1.0, 60, "", False, True, False, 0, prompt="1girl, solo")
-    assert "easynegative" not in pictures.negatives[0].lower(), "none is loaded here"
+    """To someone who uses embeddings the model writes others, too; of those only one has its file here."""
+    request = {"prompt": "masterpiece, best quality, 1girl", "negative_prompt": "bad-hands-5, badhandv4"}
+    known = _embeddings_of_the_bundled_model() - {"bad-hands-5", "badhandv4"}
+    values = [True, "extend mine", None, 0.0, 60, "", False]
+    terms = make(server, *values, True, False, 0, **request).negatives[0].split(", ")
+    assert [term for term in terms if term in known] == ["EasyNegative"]
+    terms = make(server, *values, False, False, 0, **request).negatives[0].split(", ")
+    assert not [term for term in terms if term in known]
+
+
+def _embeddings_of_the_bundled_model() -> set[str]:
+    from negopt.locate import BUNDLED
+
+    return set(json.loads((BUNDLED / "negopt.json").read_text("utf-8"))["embeddings"].values())
 
 
 def test_routes(server: Server) -> None:
@@ -465,7 +487,6 @@ def _value(page: Any, selector: str) -> str:
 def _generate(page: Any) -> str:
     """Press Generate and read the info under the new picture."""
     before = page.locator("#html_info_txt2img").first.inner_text()
-    page.evaluate("document.querySelector('#html_info_txt2img').dataset.old = '1'")
     page.click("#txt2img_generate")
     page.wait_for_function(
         """before => { const info = document.querySelector('#html_info_txt2img');
@@ -505,3 +526,41 @@ def test_write_and_send(page: Any) -> None:
     page.click("#script_txt2img_negopt_send")
     page.wait_for_function("text => document.querySelector('#txt2img_neg_prompt textarea').value === text", arg=written)
     page.wait_for_function("!document.querySelector('#script_txt2img_negopt_enabled-visible-checkbox').checked")
+
+
+def test_paste_brings_the_controls_back(page: Any) -> None:
+    """The button reads the last picture's parameters when the prompt is empty."""
+    if not _checkbox(page).is_checked():
+        _checkbox(page).click()
+    page.fill("#txt2img_neg_prompt textarea", OWN)
+    page.locator("#script_txt2img_negopt_max_terms input[type=number]").first.fill("7")
+    page.locator("#script_txt2img_negopt_max_terms input[type=number]").first.blur()
+    page.locator("#script_txt2img_negopt_mode label", has_text="extend mine").click()
+    first = _generate(page)
+    assert "NegOpt max terms: 7" in first
+
+    _checkbox(page).click()
+    page.locator("#script_txt2img_negopt_max_terms input[type=number]").first.fill("50")
+    page.locator("#script_txt2img_negopt_max_terms input[type=number]").first.blur()
+    page.fill("#txt2img_prompt textarea", "")
+    page.click("#paste")
+    page.wait_for_function("document.querySelector('#script_txt2img_negopt_enabled-visible-checkbox').checked")
+    page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value !== ''")
+    terms = page.locator("#script_txt2img_negopt_max_terms input[type=number]").first
+    assert terms.input_value() == "7"
+    pasted = _value(page, "#txt2img_neg_prompt")
+    assert f"Negative prompt: {pasted}" in first, "what the picture was made with stands in the box"
+
+    page.fill("#txt2img_prompt textarea", "a cat on a roof")
+    other = _generate(page)
+    assert "NegOpt original: ugly" in other, "written from the artist's own text, not on top of what was written"
+    page.fill("#txt2img_prompt textarea", PROMPT)
+    assert _generate(page).split("Steps: ")[0] == first.split("Steps: ")[0]
+
+
+def test_send_to_img2img_takes_the_controls_along(page: Any) -> None:
+    page.locator("#image_buttons_txt2img button", has_text="🖼️").first.click()
+    page.wait_for_function("document.querySelector('#script_img2img_negopt_enabled-visible-checkbox').checked")
+    page.wait_for_function(
+        "document.querySelector('#script_img2img_negopt_max_terms input[type=number]').value === '7'"
+    )
