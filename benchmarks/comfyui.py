@@ -21,6 +21,9 @@ from benchmarks.prompts import PROMPTS
 from tests.hosts.comfyui_server import ComfyUI, messages
 from tests.hosts.server import ROOT
 
+Row = tuple[str, Sample, str]
+"""What was measured, how long it took, and what is wanted."""
+
 LOAD = """
 import asyncio, os, sys, time
 sys.path.insert(0, os.getcwd())
@@ -43,7 +46,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20, help="how many runs of each kind (default: 20)")
     repeats = parser.parse_args().repeats
     host, python = Path(os.environ["NEGOPT_COMFYUI_DIR"]), os.environ["NEGOPT_COMFYUI_PYTHON"]
-    rows = [["loading the pack at start-up", loading(host, python, max(5, repeats // 2)), "under 100 ms"]]
+    rows: list[Row] = [("loading the pack at start-up", loading(host, python, max(5, repeats // 2)), "under 100 ms")]
     with tempfile.TemporaryDirectory() as scratch:
         server = ComfyUI(host, python, Path(scratch))
         server.prepare()
@@ -67,9 +70,10 @@ def loading(host: Path, python: str, times: int) -> Sample:
     return Sample(tuple(taken))
 
 
-def runs(server: ComfyUI, repeats: int) -> list[list[Any]]:
+def runs(server: ComfyUI, repeats: int) -> list[Row]:
     """Rows for the first run, further runs, ComfyUI's own text node, and the page's Write."""
-    own = [took(server, text_node(f"warm {number}")) for number in range(3)]
+    for number in range(3):
+        took(server, text_node(f"warm {number}"))
     first = took(server, negopt(PROMPTS[0]))
     further, own, route = [], [], []
     for number in range(repeats):
@@ -79,10 +83,10 @@ def runs(server: ComfyUI, repeats: int) -> list[list[Any]]:
         wanted = {"prompt": prompt + ", once more"}
         route.append(milliseconds(lambda: server.post("/negopt/write", wanted)))  # noqa: B023
     return [
-        ["first run of a graph with NegOpt (loads the model)", Sample((first,)), ""],
-        ["every further run", Sample(tuple(further)), "under 100 ms"],
-        ["a run of a graph with only ComfyUI's own text node", Sample(tuple(own)), ""],
-        ["Write: the route, over HTTP", Sample(tuple(route)), ""],
+        ("first run of a graph with NegOpt (loads the model)", Sample((first,)), ""),
+        ("every further run", Sample(tuple(further)), "under 100 ms"),
+        ("a run of a graph with only ComfyUI's own text node", Sample(tuple(own)), ""),
+        ("Write: the route, over HTTP", Sample(tuple(route)), ""),
     ]
 
 

@@ -1,4 +1,5 @@
-"""Builds `example_workflows/` in a real page, so that each file is what ComfyUI itself saves, with its thumbnail.
+"""Builds `example_workflows/` in a real page, so that each file is what ComfyUI itself saves, with its thumbnail;
+and takes the README's picture of the page.
 
 NEGOPT_COMFYUI_DIR=... NEGOPT_COMFYUI_PYTHON=... NEGOPT_COMFYUI_CHECKPOINT=... python -m tests.hosts.make_templates
 """
@@ -19,6 +20,7 @@ from .server import ROOT
 
 FOLDER = ROOT / "example_workflows"
 THUMBNAIL = (640, 400)
+PICTURE, PICTURED = ROOT / "docs" / "images" / "comfyui.png", "Text to image SDXL"
 
 SOURCES = {
     CHECKPOINTS[0]: "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/",
@@ -75,12 +77,12 @@ POSITIVE, NEGATIVE = ("negopt", "positive"), ("negopt", "negative")
 PORTRAIT = "portrait photo of an old fisherman, weathered face, 85mm, overcast"
 
 
-def text_to_image(checkpoint: str, side: int, prompt: str, hint: str) -> dict[str, Node]:
+def text_to_image(checkpoint: str, side: int, prompt: str, hint: str, keep: str = "") -> dict[str, Node]:
     return {
         "loader": loader(checkpoint, (0, 0)),
         "latent": latent((0, 170), side),
         "note": note(hint, (0, 350), (330, 180)),
-        "negopt": Node("NegOpt", (390, 0), (420, 640), {"prompt": prompt}, {"clip": ("loader", "CLIP")}),
+        "negopt": Node("NegOpt", (390, 0), (420, 640), {"prompt": prompt, "keep": keep}, {"clip": ("loader", "CLIP")}),
         "sampler": sampler((870, 0), POSITIVE, NEGATIVE),
         "decode": decode((870, 340), "sampler"),
         "save": save((1240, 0), "decode", "negopt"),
@@ -101,7 +103,8 @@ TEMPLATES: dict[str, dict[str, Node]] = {
         1024,
         "watercolor landscape at dawn, misty valley, no people",
         "**SDXL with NegOpt.** The node encodes both texts with SDXL's own two text encoders.\n\n"
-        'The prompt says "no people": so "people" comes first in the negative, in green.',
+        'Blue is your own text, from *keep*. The prompt says "no people": so "people" follows, in green.',
+        keep="(oversaturated:1.2)",
     ),
     "Compare with and without": {
         "loader": loader(CHECKPOINTS[0], (0, 0)),
@@ -249,7 +252,8 @@ def build(server: ComfyUI) -> None:
     from PIL import Image
 
     FOLDER.mkdir(exist_ok=True)
-    with open_page(server, 1900, 1150) as page:
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    with open_page(server, 1680, 920) as page:
         for name, nodes in TEMPLATES.items():
             workflow = page.evaluate(BUILD, described(nodes))
             x, y, width, height = frame(page)
@@ -262,6 +266,8 @@ def build(server: ComfyUI) -> None:
             picture.convert("RGB").save(FOLDER / f"{name}.jpg", quality=82, optimize=True)
             text = json.dumps(workflow, ensure_ascii=False, indent=1)
             (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            if name == PICTURED:
+                whole.convert("RGB").save(PICTURE, optimize=True)
             print(name)
 
 
