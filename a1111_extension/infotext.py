@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ..negopt.errors import OptionError
 from ..negopt.options import Value
 from .arguments import ARGUMENTS, BY_NAME, OWN_SEED, Argument, Controls, write_originals
 from .negatives import Negative, creativity
@@ -106,13 +107,23 @@ def _restored_originals(params: Mapping[str, Any]) -> str:
 
 def _restored_seed(params: Mapping[str, Any]) -> int:
     """The seed as a control: free again where it was the picture's own."""
-    seed = params.get(SEED)
-    return OWN_SEED if seed is None or str(seed) == str(params.get("Seed")) else int(seed)
+    seed = str(params.get(SEED, params.get("Seed", "")))
+    return OWN_SEED if seed == str(params.get("Seed", "")) else int(_read(BY_NAME["seed"], int, seed))
 
 
 def _typed(argument: Argument, text: Any) -> Value:
     """A value as the control holds it; its default where the infotext does not state it."""
-    if text is None:
-        return argument.default
     kind = argument.option.type
-    return str(text) == "True" if kind is bool else kind(text)
+    return argument.default if text is None else _read(argument, _is_true if kind is bool else kind, str(text))
+
+
+def _is_true(text: str) -> bool:
+    return text == "True"
+
+
+def _read(argument: Argument, kind: Callable[[str], Value], text: str) -> Value:
+    """The value that `text` holds; the default where it holds none: anyone can write an infotext."""
+    try:
+        return argument.check(kind(text))
+    except (ValueError, OptionError):
+        return argument.default

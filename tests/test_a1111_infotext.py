@@ -77,6 +77,13 @@ def test_a_picture_without_negopt_clears_the_checkbox_and_nothing_else() -> None
     assert set(values.values()) == {None}
 
 
+def test_what_anyone_wrote_into_an_infotext_does_no_harm() -> None:
+    garbage = {"NegOpt": "eat mine", "NegOpt creativity": "lots", "NegOpt max terms": "1e9", "NegOpt seed": "x"}
+    back = restored({**garbage, "Seed": "5"})
+    assert back.enabled
+    assert {**vars(back), "enabled": False} == vars(arguments.read_controls([]))
+
+
 def test_an_empty_original_is_remembered() -> None:
     params = pasted(controls())
     del params["NegOpt original"]

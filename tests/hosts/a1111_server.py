@@ -1,4 +1,4 @@
-"""A real AUTOMATIC1111 or Forge for one test session: started on a free port, in folders of its own.
+"""A real AUTOMATIC1111 or Forge for one test session, in folders of its own.
 
 The host's own folder is only read. This checkout is linked into a scratch data folder as an extension, beside
 a checkpoint of random weights that is made there, and the server is asked through its HTTP API.
@@ -10,46 +10,61 @@ import base64
 import gzip
 import json
 import os
-import socket
+import re
 import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .checkpoints import tiny_clip_config, write_random_sd15, write_tiny
+from .server import ROOT, HostServer
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 900
-"""Seconds for the server to come up; a busy machine with two cores takes a few minutes."""
+# An extension as they are found in the wild: packages with everyone's names, and first on the path.
+RUDE_SCRIPT = """
+import negopt, a1111_extension, utils
+assert negopt.__version__ == a1111_extension.__version__ == "other"
+"""
+
+# Takes the time of what the host calls of ours, and says so in the log.
+STOPWATCH_SCRIPT = """
+import time
+from modules import scripts
+
+def timed(name, function):
+    def call(*args, **kwargs):
+        start = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            print(f"STOPWATCH {name} {1000 * (time.perf_counter() - start):.1f} ms", flush=True)
+    return call
+
+def create_script_ui(runner, script):
+    ours = script.title() == "NegOpt"
+    if ours:
+        script.process = timed("process", script.process)
+    (timed("panel", original) if ours else original)(runner, script)
+
+original = scripts.ScriptRunner.create_script_ui
+scripts.ScriptRunner.create_script_ui = create_script_ui
+"""
 
 
 @dataclass
-class Server:
-    """One running server. `host` is the folder of AUTOMATIC1111 or Forge, `python` its interpreter."""
+class WebUI(HostServer):
+    """AUTOMATIC1111 or Forge, whichever lies in the folder `host`."""
 
-    host: Path
-    python: str
-    scratch: Path
-    flags: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    ready: str = "/sdapi/v1/sd-models"
 
-    def __post_init__(self) -> None:
-        self.port = _free_port()
-        self.data = self.scratch / "data"
-        self.log = self.scratch / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
+    @property
+    def data(self) -> Path:
+        """The folder of extensions, models and settings."""
+        return self.scratch / "data"
 
     @property
     def is_forge(self) -> bool:
         return (self.host / "modules_forge").is_dir()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
         """Make the data folder: the extension, a checkpoint, styles, and what CLIP needs without a network."""
@@ -59,11 +74,13 @@ class Server:
         link = self.data / "extensions" / "sd-webui-negopt"
         if not link.exists():
             link.symlink_to(ROOT, target_is_directory=True)
+        self._write_extension("aaa-rude", RUDE_SCRIPT, packages=("negopt", "a1111_extension", "utils"))
+        self._write_extension("aaa-stopwatch", STOPWATCH_SCRIPT)
         (self.data / "styles.csv").write_text(
             'name,prompt,negative_prompt\nfoggy,"{prompt}, fog, mist",sunshine\n', encoding="utf-8"
         )
         if self.is_forge:
-            made = os.environ.get("NEGOPT_SD15")
+            made = os.environ.get("NEGOPT_A1111_CHECKPOINT")
             if made:
                 (checkpoints / "random.safetensors").symlink_to(made)
             else:
@@ -82,80 +99,31 @@ class Server:
         )
         return (Path(found.stdout.strip()).parent / "bpe_simple_vocab_16e6.txt.gz").read_bytes()
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
+    def command(self) -> list[str]:
         cpu = ["--always-cpu"] if self.is_forge else ["--use-cpu", "all", "--no-half", "--precision", "full"]
         command = [self.python, str(self.host / "launch.py"), "--skip-prepare-environment", "--skip-torch-cuda-test"]
         command += ["--skip-version-check", "--no-hashing", "--do-not-download-clip", "--disable-nan-check", *cpu]
         # The host serves its own scripts from its own folder, which is not the working folder here.
         command += ["--gradio-allowed-path", str(self.host), "--gradio-allowed-path", str(ROOT)]
-        command += ["--api", "--port", str(self.port), "--data-dir", str(self.data), *self.flags]
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", **self.environment}
-        environment.pop("PYTHONPATH", None)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self.scratch, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
-        deadline = time.monotonic() + PATIENCE
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise RuntimeError(f"the server did not come up; its log ends:\n{self.text_of_log()[-3000:]}")
-            time.sleep(1)
+        return [*command, "--api", "--port", str(self.port), "--data-dir", str(self.data), *self.flags]
 
-    def stop(self) -> None:
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+    def times(self, name: str) -> list[float]:
+        """Milliseconds that each call of `name` took, "panel" or "process", in order."""
+        return [float(ms) for ms in re.findall(rf"STOPWATCH {name} ([\d.]+) ms", self.text_of_log())]
 
-    def text_of_log(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
-
-    def get(self, path: str, **headers: str) -> Any:
-        return self.ask(path, None, **headers)
-
-    def post(self, path: str, value: Any, **headers: str) -> Any:
-        return self.ask(path, json.dumps(value).encode(), **headers)
-
-    def ask(self, path: str, body: bytes | None, **headers: str) -> Any:
-        """The JSON answer of one request; raises `urllib.error.HTTPError` for a refusal."""
-        request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/json", **headers})
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return json.loads(answer.read())
-
-    def refusal(self, path: str, body: bytes | None, **headers: str) -> tuple[int, str]:
-        """Status and text of a request that is refused."""
-        try:
-            self.ask(path, body, **headers)
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        raise AssertionError(f"{path} was not refused")
-
-    def _answers(self) -> bool:
-        try:
-            self.get("/sdapi/v1/sd-models")
-        except urllib.error.HTTPError as error:
-            return error.code == 401
-        except OSError:
-            return False
-        return True
+    def _write_extension(self, name: str, script: str, packages: Sequence[str] = ()) -> None:
+        """An extension with one script, and packages that say they are others'."""
+        folder = self.data / "extensions" / name
+        (folder / "scripts").mkdir(parents=True, exist_ok=True)
+        (folder / "scripts" / f"{name.replace('-', '_')}.py").write_text(script, encoding="utf-8")
+        for package in packages:
+            (folder / package).mkdir(exist_ok=True)
+            (folder / package / "__init__.py").write_text('__version__ = "other"\n', encoding="utf-8")
 
 
 def basic(user: str, password: str) -> dict[str, str]:
     """The header of a Basic authorization."""
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _write_clip(folder: Path, packed_merges: bytes) -> None:

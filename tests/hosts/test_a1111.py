@@ -2,9 +2,11 @@
 
     NEGOPT_A1111_DIR=.../stable-diffusion-webui NEGOPT_A1111_PYTHON=.../venv/bin/python pytest tests/hosts/test_a1111.py
 
-The host must be installed with all it needs; nothing in its folder is written. The same file runs on both hosts.
-More variables: NEGOPT_SD15, a full-size checkpoint to use in Forge (else one of random weights is made, 2 GB);
-NEGOPT_SCREENSHOT, where to save a picture of the page; NEGOPT_CHROMIUM, the browser (default /usr/bin/chromium).
+The host must be installed with all it needs; its folder is only read. The same file runs on both hosts. More variables:
+
+NEGOPT_A1111_CHECKPOINT  a full-size checkpoint for Forge; without one, random weights are written, 2 GB
+NEGOPT_SCREENSHOT        where to save a picture of the page
+NEGOPT_CHROMIUM          the browser, /usr/bin/chromium if not given
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from .a1111_server import Server, basic
+from .a1111_server import WebUI, basic
 
 DIR, PYTHON = "NEGOPT_A1111_DIR", "NEGOPT_A1111_PYTHON"
 pytestmark = pytest.mark.skipif(
@@ -30,8 +32,8 @@ pytestmark = pytest.mark.skipif(
 
 PROMPT, OWN = "portrait photo of an old fisherman, 85mm", "ugly"
 USER = basic("ann", "secret")
-SMALL = {"width": 64, "height": 64, "steps": 2, "sampler_name": "Euler", "cfg_scale": 7, "seed": 5}
-HIRES = {
+SMALL: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "sampler_name": "Euler", "cfg_scale": 7, "seed": 5}
+HIRES: dict[str, Any] = {
     "enable_hr": True,
     "hr_scale": 2,
     "hr_upscaler": "Latent",
@@ -43,9 +45,9 @@ HIRES = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUI]:
     scratch = tmp_path_factory.mktemp("a1111")
-    running = Server(Path(os.environ[DIR]), os.environ[PYTHON], scratch, ("--api-auth", "ann:secret"))
+    running = WebUI(Path(os.environ[DIR]), os.environ[PYTHON], scratch, ("--api-auth", "ann:secret"))
     running.prepare()
     _write_embedding(running.data / "embeddings" / "EasyNegative.safetensors", 768 if running.is_forge else 32)
     _write_broken_model(running.data / "models" / "negopt" / "broken")
@@ -103,7 +105,7 @@ def _negative(infotext: str) -> str:
     return lines[0].removeprefix("Negative prompt: ") if lines else ""
 
 
-def make(server: Server, *arguments: Any, path: str = "txt2img", **request: Any) -> Pictures:
+def make(server: WebUI, *arguments: Any, path: str = "txt2img", **request: Any) -> Pictures:
     """Pictures of one request; NegOpt's `arguments` in the order of the API's list, none to leave it out."""
     body = {"prompt": PROMPT, "negative_prompt": OWN, **SMALL, **request}
     if arguments:
@@ -112,18 +114,18 @@ def make(server: Server, *arguments: Any, path: str = "txt2img", **request: Any)
 
 
 @pytest.fixture(scope="module")
-def typed(server: Server) -> Pictures:
+def typed(server: WebUI) -> Pictures:
     """The picture without NegOpt."""
     return make(server)
 
 
 @pytest.fixture(scope="module")
-def written(server: Server) -> Pictures:
+def written(server: WebUI) -> Pictures:
     """The picture with NegOpt as it comes."""
     return make(server, True)
 
 
-def test_it_is_listed_with_its_arguments(server: Server) -> None:
+def test_it_is_listed_with_its_arguments(server: WebUI) -> None:
     scripts = server.get("/sdapi/v1/script-info", **USER)
     ours = [script for script in scripts if script["name"] == "negopt"]
     assert sorted(script["is_img2img"] for script in ours) == [False, True]
@@ -138,7 +140,7 @@ def test_it_is_listed_with_its_arguments(server: Server) -> None:
 
 
 def test_the_picture_is_the_one_with_the_same_negative_typed_by_hand(
-    server: Server, typed: Pictures, written: Pictures
+    server: WebUI, typed: Pictures, written: Pictures
 ) -> None:
     assert typed.negatives == [OWN]
     (negative,) = written.negatives
@@ -161,7 +163,7 @@ def test_infotext(written: Pictures) -> None:
         assert part in written.infotexts[0]
 
 
-def test_modes(server: Server) -> None:
+def test_modes(server: WebUI) -> None:
     replaced = make(server, True, "replace mine").negatives[0]
     assert not replaced.startswith("ugly, ")
     assert len(replaced.split(", ")) > 8
@@ -169,7 +171,7 @@ def test_modes(server: Server) -> None:
     assert make(server, True, "only when mine is empty", negative_prompt="").negatives == [replaced]
 
 
-def test_all_options(server: Server) -> None:
+def test_all_options(server: WebUI) -> None:
     pictures = make(server, True, "replace mine", "negopt-mini", 0.8, 9, "blurry, text", True, False, False, 40, 123)
     (negative,) = pictures.negatives
     assert 1 < len(negative.split(", ")) <= 9
@@ -179,7 +181,7 @@ def test_all_options(server: Server) -> None:
     assert "NegOpt seed: 123" in pictures.infotexts[0]
 
 
-def test_two_batches_of_two_share_one_text(server: Server, written: Pictures) -> None:
+def test_two_batches_of_two_share_one_text(server: WebUI, written: Pictures) -> None:
     batch = make(server, True, batch_size=2, n_iter=2)
     assert batch.negatives == written.negatives * 4
     assert batch.info["all_negative_prompts"] == written.negatives * 4
@@ -189,27 +191,27 @@ def test_two_batches_of_two_share_one_text(server: Server, written: Pictures) ->
 EACH_PICTURE = (True, "extend mine", None, 0.0, 30, "", False, False, True)
 
 
-def test_another_negative_for_each_picture_comes_back_from_its_seed(server: Server) -> None:
+def test_another_negative_for_each_picture_comes_back_from_its_seed(server: WebUI) -> None:
     batch = make(server, *EACH_PICTURE, batch_size=2, n_iter=2)
     assert len(set(batch.negatives)) == 4
     assert all(negative.startswith("ugly, ") for negative in batch.negatives)
     assert make(server, *EACH_PICTURE, seed=7).negatives == [batch.negatives[2]]
 
 
-def test_hires(server: Server, written: Pictures) -> None:
+def test_hires(server: WebUI, written: Pictures) -> None:
     pictures = make(server, True, **HIRES)
     assert pictures.negatives == written.negatives
     assert "Hires negative prompt" not in pictures.infotexts[0]
     assert pictures.pixels() == make(server, negative_prompt=written.negatives[0], **HIRES).pixels()
 
 
-def test_hires_with_another_negative_for_each_picture(server: Server) -> None:
+def test_hires_with_another_negative_for_each_picture(server: WebUI) -> None:
     batch = make(server, *EACH_PICTURE, batch_size=2, n_iter=2, **HIRES)
     assert len(set(batch.negatives)) == 4
     assert not [text for text in batch.infotexts if "Hires negative prompt" in text]
 
 
-def test_hires_negative_of_its_own(server: Server) -> None:
+def test_hires_negative_of_its_own(server: WebUI) -> None:
     batch = make(server, *EACH_PICTURE, n_iter=2, hr_negative_prompt="grain", **HIRES)
     for text in batch.infotexts:
         assert 'Hires negative prompt: "grain, ' in text
@@ -219,13 +221,13 @@ def test_hires_negative_of_its_own(server: Server) -> None:
     assert f'Hires negative prompt: "{hires[1]}"' in alone.infotexts[0], "the second batch tells its own text"
 
 
-def test_styles(server: Server) -> None:
+def test_styles(server: WebUI) -> None:
     (negative,) = make(server, True, styles=["foggy"]).negatives
     assert negative.startswith("ugly, sunshine, ")
     assert "fog" not in negative.split(", "), "the style asks for it"
 
 
-def test_comments_neither_leak_nor_swallow(server: Server, written: Pictures) -> None:
+def test_comments_neither_leak_nor_swallow(server: WebUI, written: Pictures) -> None:
     commented = make(server, True, prompt=PROMPT + " # secret word", negative_prompt="ugly # private")
     assert commented.negatives == written.negatives
     assert commented.pixels() == written.pixels()
@@ -233,16 +235,17 @@ def test_comments_neither_leak_nor_swallow(server: Server, written: Pictures) ->
         assert leaked not in commented.infotexts[0]
 
 
-def test_guidance_one_is_left_alone(server: Server) -> None:
+def test_guidance_one_is_left_alone(server: WebUI) -> None:
     pictures = make(server, True, cfg_scale=1)
     assert pictures.negatives == [OWN]
     assert "NegOpt note:" in pictures.infotexts[0]
     assert "guidance is 1" in pictures.infotexts[0]
 
 
-def test_img2img_and_inpaint(server: Server, typed: Pictures, written: Pictures) -> None:
-    start = {"path": "img2img", "init_images": [typed.images[0]], "denoising_strength": 0.8}
-    for more in ({}, {"mask": _mask(), "inpainting_fill": 1}):
+def test_img2img_and_inpaint(server: WebUI, typed: Pictures, written: Pictures) -> None:
+    start: dict[str, Any] = {"path": "img2img", "init_images": [typed.images[0]], "denoising_strength": 0.8}
+    masked: dict[str, Any] = {"mask": _mask(), "inpainting_fill": 1}
+    for more in ({}, masked):
         off = make(server, **start, **more)  # first: Forge's first masked picture differs from its own repetition
         pictures = make(server, True, **start, **more)
         assert pictures.negatives == written.negatives
@@ -260,7 +263,7 @@ def _mask() -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def test_loopback_does_not_compound(server: Server, typed: Pictures, written: Pictures) -> None:
+def test_loopback_does_not_compound(server: WebUI, typed: Pictures, written: Pictures) -> None:
     loops = make(
         server,
         True,
@@ -274,7 +277,7 @@ def test_loopback_does_not_compound(server: Server, typed: Pictures, written: Pi
     assert {_negative(text) for text in texts} == set(written.negatives)
 
 
-def test_prompt_matrix_and_prompts_from_file(server: Server) -> None:
+def test_prompt_matrix_and_prompts_from_file(server: WebUI) -> None:
     matrix = make(
         server,
         True,
@@ -293,7 +296,7 @@ def test_prompt_matrix_and_prompts_from_file(server: Server) -> None:
     assert len(set(lines.negatives)) == 2
 
 
-def _grid(server: Server, label: str, values: str) -> Pictures:
+def _grid(server: WebUI, label: str, values: str) -> Pictures:
     """An X/Y/Z plot with one of our axes; its pictures come after the grid's own infotext."""
     scripts = server.get("/sdapi/v1/script-info", **USER)
     plot = next(s for s in scripts if s["name"] == "x/y/z plot" and not s["is_img2img"])
@@ -302,7 +305,7 @@ def _grid(server: Server, label: str, values: str) -> Pictures:
     return make(server, False, script_name="x/y/z plot", script_args=arguments)
 
 
-def test_xyz_on_and_off_do_not_leak(server: Server, typed: Pictures, written: Pictures) -> None:
+def test_xyz_on_and_off_do_not_leak(server: WebUI, typed: Pictures, written: Pictures) -> None:
     cells = _grid(server, "On/off", "on, off, on")
     assert cells.negatives[1:] == [written.negatives[0], OWN, written.negatives[0]]
     assert [("NegOpt" in text) for text in cells.infotexts[1:]] == [True, False, True]
@@ -310,14 +313,19 @@ def test_xyz_on_and_off_do_not_leak(server: Server, typed: Pictures, written: Pi
     assert cells.pixels(2) == typed.pixels()
 
 
-def test_axes_are_there_once(server: Server) -> None:
+def test_an_extension_with_our_packages_names_does_not_matter(server: WebUI) -> None:
+    assert (server.data / "extensions" / "aaa-rude").is_dir()
+    assert "Error loading script: aaa_rude.py" not in server.text_of_log(), "it had its own packages"
+
+
+def test_axes_are_there_once(server: WebUI) -> None:
     scripts = server.get("/sdapi/v1/script-info", **USER)
     for plot in (script for script in scripts if script["name"] == "x/y/z plot"):
         ours = [choice for choice in plot["args"][0]["choices"] if "NegOpt" in choice]
         assert ours == [f"[NegOpt] {x}" for x in ("On/off", "Mode", "Model", "Creativity", "Max terms")]
 
 
-def test_what_was_written_is_not_written_upon(server: Server, written: Pictures) -> None:
+def test_what_was_written_is_not_written_upon(server: WebUI, written: Pictures) -> None:
     """As pasting does it: the written text stands in the box, `originals` tells what it came from."""
     (negative,) = written.negatives
     values = [True, *[None] * 10, json.dumps({negative: OWN})]
@@ -326,7 +334,7 @@ def test_what_was_written_is_not_written_upon(server: Server, written: Pictures)
     assert again.infotexts == written.infotexts
 
 
-def test_an_infotext_makes_its_picture_again(server: Server) -> None:
+def test_an_infotext_makes_its_picture_again(server: WebUI) -> None:
     if server.is_forge:
         pytest.skip("Forge's own API fails on any request with the field infotext")
     first = make(server, True, "extend mine", None, 0.9, 14, "frame", True)
@@ -350,7 +358,7 @@ def test_an_infotext_makes_its_picture_again(server: Server) -> None:
     ],
 )
 def test_whatever_fails_the_picture_is_made(
-    server: Server, typed: Pictures, arguments: tuple[Any, ...], reason: str
+    server: WebUI, typed: Pictures, arguments: tuple[Any, ...], reason: str
 ) -> None:
     pictures = make(server, *arguments)
     assert pictures.negatives == [OWN]
@@ -365,7 +373,7 @@ def _plain(log: str) -> list[str]:
     return [line[line.find("NegOpt:") :] for line in log.splitlines() if "NegOpt:" in line]
 
 
-def test_embeddings_are_written_only_where_they_are_loaded(server: Server) -> None:
+def test_embeddings_are_written_only_where_they_are_loaded(server: WebUI) -> None:
     """To someone who uses embeddings the model writes others, too; of those only one has its file here."""
     request = {"prompt": "masterpiece, best quality, 1girl", "negative_prompt": "bad-hands-5, badhandv4"}
     known = _embeddings_of_the_bundled_model() - {"bad-hands-5", "badhandv4"}
@@ -382,7 +390,7 @@ def _embeddings_of_the_bundled_model() -> set[str]:
     return set(json.loads((BUNDLED / "negopt.json").read_text("utf-8"))["embeddings"].values())
 
 
-def test_routes(server: Server) -> None:
+def test_routes(server: WebUI) -> None:
     names = server.get("/negopt/v1/models", **USER)
     assert names == {"models": ["negopt-mini", "broken"], "default": "negopt-mini"}
     answer = server.post("/negopt/v1/generate", {"prompt": PROMPT, "keep": "ugly", "n": 2}, **USER)
@@ -391,13 +399,13 @@ def test_routes(server: Server) -> None:
     assert len(answer["alternatives"]) == 1
 
 
-def test_routes_answer_what_the_script_writes(server: Server, written: Pictures) -> None:
+def test_routes_answer_what_the_script_writes(server: WebUI, written: Pictures) -> None:
     answer = server.post("/negopt/v1/generate", {"prompt": PROMPT, "keep": "ugly"}, **USER)
     assert [answer["negative_prompt"]] == written.negatives
 
 
 @pytest.mark.parametrize("path", ["/negopt/v1/models", "/negopt/v1/generate", "/sdapi/v1/scripts"])
-def test_routes_ask_for_the_password_as_the_hosts_do(server: Server, path: str) -> None:
+def test_routes_ask_for_the_password_as_the_hosts_do(server: WebUI, path: str) -> None:
     body = b'{"prompt": "a cat"}' if path.endswith("generate") else None
     for headers in ({}, basic("ann", "wrong"), basic("eve", "secret")):
         assert server.refusal(path, body, **headers)[0] == 401
@@ -415,39 +423,42 @@ def test_routes_ask_for_the_password_as_the_hosts_do(server: Server, path: str) 
         (b'{"prompt": "' + b"a" * 70_000 + b'"}', 413, "longer than"),
     ],
 )
-def test_routes_refuse_with_a_clear_line(server: Server, body: bytes, status: int, reason: str) -> None:
+def test_routes_refuse_with_a_clear_line(server: WebUI, body: bytes, status: int, reason: str) -> None:
     given, text = server.refusal("/negopt/v1/generate", body, **USER)
     assert given == status
     assert reason in json.loads(text)["detail"]
 
 
-def test_a_record_is_kept_on_request_and_the_cost_is_small(server: Server) -> None:
+def test_a_record_is_kept_on_request(server: WebUI) -> None:
     server.post("/sdapi/v1/options", {"negopt_record_file": "record.jsonl"}, **USER)
-    for seed in range(9):
-        make(server, True, seed=seed, prompt=f"{PROMPT}, number {seed}")
+    make(server, True, batch_size=2, prompt=f"{PROMPT}, in a record")
     server.post("/sdapi/v1/options", {"negopt_record_file": ""}, **USER)
-    lines = [json.loads(line) for line in (server.data / "record.jsonl").read_text("utf-8").splitlines()]
-    assert len(lines) == 9
-    assert lines[0]["prompt"] == f"{PROMPT}, number 0"
-    assert lines[0]["negative_prompt"].startswith("ugly, ")
-    milliseconds = statistics.median(line["milliseconds"] for line in lines)
-    print(f"\na negative prompt: {milliseconds:.0f} ms (median of 9)")
-    assert milliseconds < 500
+    make(server, True)
+    (line,) = [json.loads(line) for line in (server.data / "record.jsonl").read_text("utf-8").splitlines()]
+    assert line["prompt"] == f"{PROMPT}, in a record"
+    assert line["negative_prompt"].startswith("ugly, ")
 
 
-def test_start_up_cost_is_small(server: Server) -> None:
+def test_the_cost_is_small(server: WebUI) -> None:
+    """Bounds for a busy machine; `-s` shows what it was."""
+    before = len(server.times("process"))
+    for number in range(9):
+        make(server, True, prompt=f"{PROMPT}, number {number}")
+    generate = statistics.median(server.times("process")[before:])
     records = server.get("/internal/profile-startup", **USER)["records"]
-    ours = {name: seconds for name, seconds in records.items() if "negopt" in name}
-    print("\nstart-up: " + ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in ours.items()))
-    assert ours
-    assert sum(ours.values()) < 0.5
+    start = {name.split("/")[0]: 1000 * seconds for name, seconds in records.items() if "negopt" in name}
+    start["panels"] = sum(server.times("panel")[:2])
+    print(f"\nNegOpt's part of a Generate: {generate:.0f} ms (median of 9)")
+    print("of the start: " + ", ".join(f"{name} {ms:.0f} ms" for name, ms in start.items()))
+    assert generate < 500
+    assert sum(start.values()) < 1000
 
 
 # The browser.
 
 
 @pytest.fixture(scope="module")
-def page(server: Server) -> Iterator[Any]:
+def page(server: WebUI) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser")
     chromium = os.environ.get("NEGOPT_CHROMIUM", "/usr/bin/chromium")
     if not Path(chromium).is_file():
@@ -564,3 +575,8 @@ def test_send_to_img2img_takes_the_controls_along(page: Any) -> None:
     page.wait_for_function(
         "document.querySelector('#script_img2img_negopt_max_terms input[type=number]').value === '7'"
     )
+    page.click("#script_img2img_negopt_write")
+    page.wait_for_function("document.querySelector('#script_img2img_negopt_written textarea').value !== ''")
+    written = _value(page, "#script_img2img_negopt_written")
+    assert written.startswith("ugly, "), "this tab's own boxes are read"
+    assert len(written.split(", ")) <= 8
