@@ -3,8 +3,9 @@
     NEGOPT_COMFYUI_DIR=... NEGOPT_COMFYUI_PYTHON=... python -m benchmarks.comfyui [--repeats 20]
 
 Start-up is the time that ComfyUI's own loader takes for the pack, each time in a new process in which what
-ComfyUI itself needs for any pack (its node API, its reader of pyproject.toml) is loaded already. Runs are timed by the server's own clock, from the start of a graph to
-its end, for prompts that it has not seen; beside them, in turns, a graph with one of ComfyUI's own text nodes.
+ComfyUI itself needs for any pack (its node API, its reader of pyproject.toml) is loaded already. Runs are timed
+by the server's own clock, from the start of a graph to its end, for prompts that it has not seen; beside them,
+in turns, a graph with one of ComfyUI's own text nodes.
 """
 
 from __future__ import annotations

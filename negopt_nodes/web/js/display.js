@@ -1,10 +1,6 @@
 /** Draws what the server reports of a negative prompt: its text, whose each term is, and what went wrong. */
 
-const WHO = {
-  keep: "your own",
-  prompt: "your prompt asks for it",
-  model: "written by NegOpt"
-}
+import { text } from "./texts.js"
 
 /** All negatives as text, one a line. */
 export function textOf(entries) {
@@ -17,25 +13,25 @@ export function drawEntries(box, entries) {
 }
 
 /** Replaces what `box` shows by one line; `kind` is "hint" or "failure". */
-export function drawNotice(box, text, kind = "hint") {
-  box.replaceChildren(element("div", `negopt-${kind}`, text))
+export function drawNotice(box, notice, kind = "hint") {
+  box.replaceChildren(element("div", `negopt-${kind}`, notice))
 }
 
 function drawEntry(entry, number) {
   const block = element("div", "negopt-entry")
   if (number) block.append(element("span", "negopt-number", `${number}`))
   block.append(...entry.spans.map(drawSpan))
-  if (!entry.spans.length) block.append(element("span", "negopt-hint", "(empty)"))
-  if (entry.conflicting?.length) block.append(drawLeftOut("left out, your prompt asks for it:", entry.conflicting))
-  if (entry.repeated?.length) block.append(drawLeftOut("left out, repeated:", entry.repeated))
-  if (entry.failure) block.append(element("div", "negopt-failure", `Only your own terms: ${entry.failure}`))
+  if (!entry.spans.length) block.append(element("span", "negopt-hint", text("empty")))
+  if (entry.conflicting?.length) block.append(drawLeftOut(text("conflicting"), entry.conflicting))
+  if (entry.repeated?.length) block.append(drawLeftOut(text("repeated"), entry.repeated))
+  if (entry.failure) block.append(element("div", "negopt-failure", text("onlyOwn") + entry.failure))
   return block
 }
 
 function drawSpan(span) {
   const drawn = element("span", span.origin ? `negopt-${span.origin}` : "", span.text)
-  if (span.origin) drawn.title = WHO[span.origin]
-  if (span.probability) drawn.title += `, probability ${(100 * span.probability).toFixed(1)}%`
+  if (span.origin) drawn.title = text(span.origin)
+  if (span.probability) drawn.title += `, ${text("probability")} ${(100 * span.probability).toFixed(1)}%`
   return drawn
 }
 
@@ -45,9 +41,9 @@ function drawLeftOut(why, terms) {
   return line
 }
 
-function element(name, className, text = "") {
+function element(name, className, content = "") {
   const made = document.createElement(name)
   made.className = className
-  made.textContent = text
+  made.textContent = content
   return made
 }

@@ -6,10 +6,12 @@ import { app } from "../../../scripts/app.js"
 import { api } from "../../../scripts/api.js"
 import { drawEntries, drawNotice, textOf } from "./display.js"
 import { readInputs } from "./inputs.js"
+import { text } from "./texts.js"
 
-const WRITING_NODES = ["NegOpt", "NegOptAlternatives", "NegOptMerge"]
+/** The writing nodes, and how large each is at first. */
+const DEFAULT_SIZE = { NegOpt: [420, 640], NegOptAlternatives: [440, 860], NegOptMerge: [420, 640] }
+
 const LEAST_HEIGHT = 90
-const DEFAULT_SIZE = [420, 640]
 
 loadStyle()
 
@@ -17,7 +19,7 @@ app.registerExtension({
   name: "negopt",
 
   beforeRegisterNodeDef(nodeType, nodeDef) {
-    if (!WRITING_NODES.includes(nodeDef.name)) return
+    if (!(nodeDef.name in DEFAULT_SIZE)) return
     after(nodeType, "onNodeCreated", addWidgets)
     after(nodeType, "onExecuted", showResult)
     after(nodeType, "getExtraMenuOptions", addCopyOption)
@@ -38,11 +40,11 @@ function after(nodeType, method, more) {
 function addWidgets() {
   const write = this.addWidget("button", "Write", null, () => writeNegative(this), { serialize: false })
   write.serialize = false
-  write.tooltip = "Write the negative prompt now, without running the graph."
+  write.tooltip = text("writeTip")
 
   const box = document.createElement("div")
   box.className = "negopt-box"
-  drawNotice(box, "The negative prompt shows here after a run, or press Write.")
+  drawNotice(box, text("hint"))
   const shown = this.addDOMWidget("negopt_shown", "negopt", box, {
     serialize: false,
     getMinHeight: () => LEAST_HEIGHT,
@@ -50,7 +52,8 @@ function addWidgets() {
   })
   shown.serialize = false
   this.negoptBox = box
-  this.setSize([Math.max(this.size[0], DEFAULT_SIZE[0]), Math.max(this.size[1], DEFAULT_SIZE[1])])
+  const [width, height] = DEFAULT_SIZE[this.comfyClass]
+  this.setSize([Math.max(this.size[0], width), Math.max(this.size[1], height)])
 }
 
 /** After a run: the server's entries for this node. */
@@ -67,11 +70,10 @@ function show(node, entries) {
 async function writeNegative(node) {
   const { values, unknown } = readInputs(node)
   if (unknown.length) {
-    const names = unknown.join(", ")
-    drawNotice(node.negoptBox, `Run the graph once: what comes in through ${names} is known only then.`, "failure")
+    drawNotice(node.negoptBox, text("unknown") + unknown.join(", "), "failure")
     return
   }
-  drawNotice(node.negoptBox, "Writing…")
+  drawNotice(node.negoptBox, text("writing"))
   try {
     const response = await api.fetchApi("/negopt/write", {
       method: "POST",
@@ -82,27 +84,27 @@ async function writeNegative(node) {
     if (answer.error) throw new Error(answer.error)
     show(node, answer.entries)
   } catch (error) {
-    drawNotice(node.negoptBox, `Not written: ${error.message}`, "failure")
+    drawNotice(node.negoptBox, text("notWritten") + error.message, "failure")
   }
 }
 
 function addCopyOption(_canvas, options) {
   if (!this.negoptEntries?.length) return
-  options.unshift({ content: "Copy negative prompt", callback: () => copy(textOf(this.negoptEntries)) })
+  options.unshift({ content: text("copy"), callback: () => copy(textOf(this.negoptEntries)) })
 }
 
-async function copy(text) {
+async function copy(negative) {
   try {
-    await navigator.clipboard.writeText(text)
+    await navigator.clipboard.writeText(negative)
   } catch {
-    copyBySelection(text) // browsers keep the clipboard from pages served over plain http
+    copyBySelection(negative) // browsers keep the clipboard from pages served over plain http
   }
-  app.extensionManager?.toast?.add({ severity: "success", summary: "Negative prompt copied", life: 2000 })
+  app.extensionManager?.toast?.add({ severity: "success", summary: text("copied"), life: 2000 })
 }
 
-function copyBySelection(text) {
+function copyBySelection(negative) {
   const area = document.createElement("textarea")
-  area.value = text
+  area.value = negative
   document.body.append(area)
   area.select()
   document.execCommand("copy")
