@@ -58,7 +58,10 @@ def model_folder(name: str) -> Path:
         return path.parent
     if name in ("", BUNDLED.name):
         return BUNDLED
-    raise ModelError(f"{name}: no such model in models/{host.MODELS}; put its folder there, then refresh the page (r)")
+    raise ModelError(
+        f"{name}: no such model in models/{host.MODELS}; put its folder there and refresh the page (r), "
+        "or, if it comes from NegOpt Load Model, run the graph once"
+    )
 
 
 def open_model(model: str | ModelReference, clip: Any = None) -> Generator:

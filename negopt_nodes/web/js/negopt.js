@@ -11,7 +11,9 @@ import { text } from "./texts.js"
 /** The writing nodes, and how large each is at first. */
 const DEFAULT_SIZE = { NegOpt: [420, 640], NegOptAlternatives: [440, 860], NegOptMerge: [420, 640] }
 
-const LEAST_HEIGHT = 90
+const HEIGHT_OF_ONE = 90
+const HEIGHT_OF_FURTHER = 70
+const MOST_HEIGHT = 300
 
 loadStyle()
 
@@ -47,13 +49,17 @@ function addWidgets() {
   drawNotice(box, text("hint"))
   const shown = this.addDOMWidget("negopt_shown", "negopt", box, {
     serialize: false,
-    getMinHeight: () => LEAST_HEIGHT,
+    getMinHeight: () => leastHeight(this.negoptEntries?.length ?? 1),
     getValue: () => textOf(this.negoptEntries ?? [])
   })
   shown.serialize = false
   this.negoptBox = box
   const [width, height] = DEFAULT_SIZE[this.comfyClass]
   this.setSize([Math.max(this.size[0], width), Math.max(this.size[1], height)])
+}
+
+function leastHeight(entries) {
+  return Math.min(MOST_HEIGHT, HEIGHT_OF_ONE + HEIGHT_OF_FURTHER * (entries - 1))
 }
 
 /** After a run: the server's entries for this node. */
@@ -90,7 +96,8 @@ async function writeNegative(node) {
 
 function addCopyOption(_canvas, options) {
   if (!this.negoptEntries?.length) return
-  options.unshift({ content: text("copy"), callback: () => copy(textOf(this.negoptEntries)) })
+  // The page itself translates it, by locales/*/main.json.
+  options.unshift({ content: "Copy negative prompt", callback: () => copy(textOf(this.negoptEntries)) })
 }
 
 async function copy(negative) {

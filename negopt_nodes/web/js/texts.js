@@ -16,7 +16,6 @@ const TEXTS = {
     conflicting: "left out, in your prompt or in avoid:",
     repeated: "left out, repeated:",
     onlyOwn: "Only your own terms: ",
-    copy: "Copy negative prompt",
     copied: "Negative prompt copied"
   },
   zh: {
@@ -33,7 +32,6 @@ const TEXTS = {
     conflicting: "已去掉，提示词需要或在“回避”中：",
     repeated: "已去掉，重复：",
     onlyOwn: "只用了你自己的词条：",
-    copy: "复制负面提示词",
     copied: "已复制负面提示词"
   },
   "zh-TW": {
@@ -50,7 +48,6 @@ const TEXTS = {
     conflicting: "已去掉，提示詞需要或在「迴避」中：",
     repeated: "已去掉，重複：",
     onlyOwn: "只用了你自己的詞條：",
-    copy: "複製負向提示詞",
     copied: "已複製負向提示詞"
   }
 }
