@@ -10,6 +10,7 @@ left at zero, so that another prompt gives another picture. Knows nothing of any
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -285,3 +286,14 @@ model:
     cond_stage_config:
       target: ldm.modules.encoders.modules.FrozenCLIPEmbedder
 """
+
+
+def main() -> None:
+    """`python -m tests.hosts.checkpoints FILE` writes the full size there."""
+    parser = argparse.ArgumentParser(description="Write a Stable Diffusion 1.5 checkpoint of random weights (2 GB).")
+    parser.add_argument("file", type=Path)
+    write_random_sd15(parser.parse_args().file)
+
+
+if __name__ == "__main__":
+    main()
