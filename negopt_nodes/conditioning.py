@@ -11,22 +11,18 @@ CLIP_TOWERS = ("l", "g", "h")
 """Names of the encoders with windows of 77 tokens; T5 and language models have none."""
 
 
-def encode(clip: Any, texts: Sequence[str]) -> list[Any]:
-    """A conditioning for each text, as CLIP Text Encode makes it; equal texts are encoded once."""
-    made: dict[str, Any] = {}
-    for text in texts:
-        if text not in made:
-            made[text] = clip.encode_from_tokens_scheduled(clip.tokenize(text))
-    return [made[text] for text in texts]
+def encode(clips: Sequence[Any], texts: Sequence[str]) -> Any:
+    """A conditioning for each text by its own CLIP, as CLIP Text Encode makes it; equal ones are made once.
 
-
-def conditionings(clip: Any, *columns: Sequence[str]) -> list[Any]:
-    """`encode` for each column of texts; without a CLIP, values that say so to whatever takes them."""
-    if clip is None:
-        return [host.blocked("NegOpt: connect the checkpoint's CLIP to the clip input to use this output")] * len(
-            columns
-        )
-    return [encode(clip, texts) for texts in columns]
+    Without a CLIP, a value that says so to whatever takes it.
+    """
+    if any(clip is None for clip in clips):
+        return host.blocked("NegOpt: connect the checkpoint's CLIP to the clip input to use this output")
+    made: dict[tuple[int, str], Any] = {}
+    for clip, text in zip(clips, texts, strict=True):
+        if (id(clip), text) not in made:
+            made[id(clip), text] = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+    return [made[id(clip), text] for clip, text in zip(clips, texts, strict=True)]
 
 
 def token_counter(clip: Any) -> Callable[[str], int]:

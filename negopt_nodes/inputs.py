@@ -46,16 +46,6 @@ def linked_model_input() -> io.Input:
     )
 
 
-def clip_input() -> io.Input:
-    """The text encoder, with which the node makes the conditioning itself."""
-    return io.Clip.Input(
-        "clip",
-        optional=True,
-        tooltip="Connect the checkpoint's CLIP, and the node encodes both texts, too: it then takes the place of "
-        "both CLIP Text Encode nodes, and counts tokens with that CLIP.",
-    )
-
-
 def option_inputs(*names: str, **changes: Mapping[str, Any]) -> list[io.Input]:
     """One input for each named option; `changes` replace parts of its definition ("default", "advanced"...)."""
     return [_option_input(replace(OPTIONS[name], **changes.get(name, {}))) for name in names]
@@ -78,26 +68,40 @@ def _option_input(option: Option) -> io.Input:
     return made
 
 
-def text_outputs(is_list: bool = True) -> list[io.Output]:
-    """The prompt as it was used and the negative, as texts."""
+def writing_inputs() -> list[io.Input]:
+    """What both writing nodes have after their prompt: options, model, and the sockets."""
+    clip = io.Clip.Input(
+        "clip",
+        optional=True,
+        tooltip="Connect the checkpoint's CLIP, and the node encodes both texts, too: it then takes the place of "
+        "both CLIP Text Encode nodes, and counts tokens with that CLIP.",
+    )
+    options = option_inputs(*WRITING_OPTIONS)
+    return [*option_inputs("keep", "avoid"), model_input(), *options, clip, linked_model_input()]
+
+
+def writing_outputs() -> list[io.Output]:
+    """Both texts, and both encoded, where a CLIP is connected; lists, one item for each negative."""
     return [
         io.String.Output(
             "prompt_text",
             display_name="prompt text",
-            is_output_list=is_list,
+            is_output_list=True,
             tooltip="The prompt as it was used, with dynamic prompts resolved: both texts go with the same one.",
         ),
         io.String.Output(
-            "negative_text", display_name="negative text", is_output_list=is_list, tooltip="The negative prompt."
+            "negative_text", display_name="negative text", is_output_list=True, tooltip="The negative prompt."
         ),
-    ]
-
-
-def conditioning_outputs() -> list[io.Output]:
-    """Both texts encoded, where a CLIP is connected."""
-    return [
         io.Conditioning.Output(
-            name, display_name=name, is_output_list=True, tooltip=f"The {text} encoded; needs the clip input."
-        )
-        for name, text in (("positive", "prompt"), ("negative", "negative prompt"))
+            "positive",
+            display_name="positive",
+            is_output_list=True,
+            tooltip="The prompt encoded; needs the clip input.",
+        ),
+        io.Conditioning.Output(
+            "negative",
+            display_name="negative",
+            is_output_list=True,
+            tooltip="The negative prompt encoded; needs the clip input.",
+        ),
     ]

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("negopt")
 
+OpenGenerator = Callable[["str | ModelReference", Any], "Generator"]
+"""Gives the generator for a model and a CLIP."""
+
 
 @dataclass(frozen=True)
 class Job:
-    """One prompt, with the options of the generator and the model that is to write."""
+    """One prompt, with the options of the generator, the model that is to write, and the CLIP that will read it."""
 
     prompt: str
     options: Mapping[str, Any] = field(default_factory=dict)
     model: str | ModelReference = ""
+    clip: Any = None
 
     @property
     def own(self) -> str:
@@ -53,23 +57,24 @@ class Written:
 
 def write(
     jobs: Sequence[Job],
-    open_generator: Callable[[str | ModelReference], Generator],
+    open_generator: OpenGenerator,
     tick: Callable[[], None] = lambda: None,
 ) -> list[Written]:
     """The negatives for each job, in order. Calls `tick` after each; only `tick` may raise."""
     written: list[Written] = []
-    for _, group in groupby(jobs, key=lambda job: (job.model, job.options)):
+    for _, group in groupby(jobs, key=lambda job: (job.model, job.clip, job.options)):
         for one in _write_alike(list(group), open_generator):
             written.append(one)
             tick()
     return written
 
 
-def _write_alike(jobs: Sequence[Job], open_generator: Callable[[str | ModelReference], Generator]) -> Iterator[Written]:
-    """Jobs with the same model and options go through the network side by side."""
-    done = 0
+def _write_alike(jobs: Sequence[Job], open_generator: OpenGenerator) -> Iterator[Written]:
+    """Jobs with the same model, CLIP and options go through the network side by side."""
+    first, done = jobs[0], 0
     try:
-        for answer in open_generator(jobs[0].model).stream([job.prompt for job in jobs], **jobs[0].options):
+        generator = open_generator(first.model, first.clip)
+        for answer in generator.stream([job.prompt for job in jobs], **first.options):
             yield Written(jobs[done], (answer, *answer.alternatives))
             done += 1
     except Exception as error:  # whatever it is, the picture is made

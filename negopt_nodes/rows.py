@@ -24,4 +24,4 @@ def job(row: Mapping[str, Any], **changes: Any) -> Job:
     """What one row asks for: a linked model comes before the dropdown's."""
     options = {name: row[NAMES.get(name, name)] for name in OPTIONS if NAMES.get(name, name) in row}
     model = row.get("negopt_model") or row.get("model") or ""
-    return Job(str(row["prompt"]), {**options, **changes}, model)
+    return Job(str(row["prompt"]), {**options, **changes}, model, row.get("clip"))

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from comfy_api.latest import io
 
 from . import host
-from .conditioning import conditionings
-from .inputs import (
-    CATEGORY,
-    WRITING_OPTIONS,
-    clip_input,
-    conditioning_outputs,
-    linked_model_input,
-    model_input,
-    option_inputs,
-    prompt_input,
-    text_outputs,
-)
+from .conditioning import encode
+from .inputs import CATEGORY, option_inputs, prompt_input, writing_inputs, writing_outputs
 from .jobs import write
 from .model_node import ModelNode
 from .models import open_model
@@ -31,14 +20,14 @@ class WritingNode(ModelNode):
     """What both do. Their inputs come as lists, so that many prompts go through the network side by side."""
 
     @classmethod
-    def execute(cls, clip: list[Any] | None = None, **inputs: list[Any]) -> io.NodeOutput:
-        encoder = clip[0] if clip else None
+    def execute(cls, **inputs: list[Any]) -> io.NodeOutput:
         jobs = [job(row) for row in rows(inputs)]
-        written = write(jobs, partial(open_model, clip=encoder), host.progress(len(jobs)))
+        written = write(jobs, open_model, host.progress(len(jobs)))
+        clips = [one.job.clip for one in written for _ in one.texts]
         prompts = [one.job.prompt for one in written for _ in one.texts]
         negatives = [text for one in written for text in one.texts]
         shown = {"text": negatives, "negopt": report(written)}
-        return io.NodeOutput(prompts, negatives, *conditionings(encoder, prompts, negatives), ui=shown)
+        return io.NodeOutput(prompts, negatives, encode(clips, prompts), encode(clips, negatives), ui=shown)
 
 
 class NegOpt(WritingNode):
@@ -53,13 +42,9 @@ class NegOpt(WritingNode):
             description="Writes the negative prompt that suits the prompt. Offline, on the CPU, in milliseconds.",
             inputs=[
                 prompt_input("What the picture shows. Goes on unchanged through the output 'prompt text'."),
-                *option_inputs("keep", "avoid"),
-                model_input(),
-                *option_inputs(*WRITING_OPTIONS),
-                clip_input(),
-                linked_model_input(),
+                *writing_inputs(),
             ],
-            outputs=[*text_outputs(), *conditioning_outputs()],
+            outputs=writing_outputs(),
             is_input_list=True,
             is_output_node=True,
         )
@@ -79,13 +64,9 @@ class NegOptAlternatives(WritingNode):
             inputs=[
                 prompt_input("What the pictures show. Goes on unchanged, once for each negative."),
                 *option_inputs("n", n={"default": 4, "advanced": False}),
-                *option_inputs("keep", "avoid"),
-                model_input(),
-                *option_inputs(*WRITING_OPTIONS),
-                clip_input(),
-                linked_model_input(),
+                *writing_inputs(),
             ],
-            outputs=[*text_outputs(), *conditioning_outputs()],
+            outputs=writing_outputs(),
             is_input_list=True,
             is_output_node=True,
         )

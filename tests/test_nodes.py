@@ -58,9 +58,9 @@ def test_jobs_are_written_in_order_and_equal_ones_together(folder: Path) -> None
     opened: list[Any] = []
     ticks: list[int] = []
 
-    def opening(model: Any) -> Any:
+    def opening(model: Any, clip: Any) -> Any:
         opened.append(model)
-        return models.open_model(model)
+        return models.open_model(model, clip)
 
     wanted = [jobs.Job(f"a knight, {i}", {"max_terms": 3 if i < 40 else 4}) for i in range(50)]
     written = jobs.write(wanted, opening, lambda: ticks.append(1))
@@ -83,7 +83,7 @@ def test_a_failure_gives_the_own_text_and_one_line_and_spares_the_others(
 
 
 def test_a_fault_of_ours_is_named_as_such() -> None:
-    def broken(model: Any) -> Any:
+    def broken(model: Any, clip: Any) -> Any:
         raise ZeroDivisionError("first\nsecond")
 
     (written,) = jobs.write([jobs.Job("a", {"keep": "ugly"})], broken)
@@ -99,6 +99,36 @@ def test_what_the_tick_raises_goes_through(folder: Path) -> None:
 
     with pytest.raises(Interrupted):
         jobs.write([jobs.Job("a")], models.open_model, tick)
+
+
+class Clip:
+    """Reads text as ComfyUI's CLIP objects do: each word a token, in windows that end in padding."""
+
+    def __init__(self, name: str, tokens_a_word: int) -> None:
+        self.name, self.tokens_a_word = name, tokens_a_word
+        self.encoded: list[str] = []
+
+    def tokenize(self, text: str, return_word_ids: bool = False) -> dict[str, Any]:
+        words = [(7, 1.0, number + 1) for number, _ in enumerate(text.split()) for _ in range(self.tokens_a_word)]
+        return {"l": [[(1, 1.0, 0), *words, (2, 1.0, 0), (2, 1.0, 0)]], "text": text}
+
+    def encode_from_tokens_scheduled(self, tokens: dict[str, Any]) -> str:
+        self.encoded.append(tokens["text"])
+        return f"{self.name}: {tokens['text']}"
+
+
+def test_each_text_goes_through_its_own_clip_once() -> None:
+    first, second = Clip("first", 1), Clip("second", 1)
+    conditioning = house("negopt_nodes.conditioning")
+    encoded = conditioning.encode([first, first, second, second], ["a", "a", "a", "b"])
+    assert encoded == ["first: a", "first: a", "second: a", "second: b"]
+    assert (first.encoded, second.encoded) == (["a"], ["a", "b"])
+
+
+def test_the_clip_that_reads_the_text_counts_its_tokens(folder: Path) -> None:
+    wanted = [jobs.Job("a", {"max_tokens": 20}, clip=clip) for clip in (Clip("short", 1), Clip("long", 4))]
+    short, long = (len(one.answers[0].terms) for one in jobs.write(wanted, models.open_model))
+    assert short > long > 0
 
 
 # What the page shows

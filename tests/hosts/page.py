@@ -81,8 +81,9 @@ def press_write(page: Page, kind: str) -> None:
         "(kind) => app.graph._nodes.find(n => n.type === kind).widgets.find(w => w.name === 'Write').callback()", kind
     )
     page.wait_for_function(
-        """(kind) => { const text = app.graph._nodes.find(n => n.type === kind).negoptBox.textContent
-                       return text && !['Writing…', 'The negative prompt shows here after a run, or press Write.'].includes(text) }""",
+        """(kind) => { const box = app.graph._nodes.find(n => n.type === kind).negoptBox
+                       const hint = box.querySelector('.negopt-hint')?.textContent ?? ''
+                       return box.textContent && !/^(Writing|The negative prompt shows)/.test(hint) }""",
         arg=kind,
         timeout=60_000,
     )
