@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCALES = ROOT / "locales"
 NODES = ROOT / "negopt_nodes"
 HELP = NODES / "web" / "docs"
+TEXTS = NODES / "web" / "js" / "texts.js"
 LANGUAGES = ("en", "zh", "zh-TW")
 FILES = ("main.json", "nodeDefs.json")
 OPTION_INPUTS = {name: "variation" if name == "seed" else name for name in OPTIONS}
@@ -93,11 +94,28 @@ def patterns(tree: ast.AST) -> Iterator[str]:
             yield "".join(r"[\w ]+" if part is None else re.escape(str(part)) for part in parts)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_menu_entries_are_those_of_the_page(language: str) -> None:
-    script = "".join(file.read_text(encoding="utf-8") for file in (NODES / "web" / "js").glob("*.js"))
-    for entry in read(language, "main.json")["contextMenu"]:
+def test_menu_entries_are_those_of_the_script() -> None:
+    """The page translates an entry by its English words."""
+    script = (NODES / "web" / "js" / "negopt.js").read_text(encoding="utf-8")
+    for entry in read("en", "main.json")["contextMenu"]:
         assert f'content: "{entry}"' in script
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_the_script_says_is_there_and_used(language: str) -> None:
+    """web/js/texts.js has each text in each language; every text is asked for, or is an origin of a term."""
+    table, script = TEXTS.read_text(encoding="utf-8"), (NODES / "web" / "js" / "negopt.js").read_text(encoding="utf-8")
+    script += (NODES / "web" / "js" / "display.js").read_text(encoding="utf-8")
+    asked = set(re.findall(r'\btext\("(\w+)"\)', script))
+    said = dict(re.findall(r'^    (\w+): "(.+)",?$', section(table, language), re.MULTILINE))
+    assert said.keys() == asked | {"keep", "prompt", "model"}
+
+
+def section(table: str, language: str) -> str:
+    """The lines of one language in texts.js."""
+    found = re.search(rf'^  "?{language}"?: {{\n(.*?)^  }}', table, re.MULTILINE | re.DOTALL)
+    assert found, language
+    return found[1]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
