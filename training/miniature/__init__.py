@@ -1,0 +1,5 @@
+"""A complete small Stable Diffusion world: its pictures and captions, a checkpoint, judges, and people.
+
+`painter` draws it, `captions` describes it, `build` trains on that alone, `check` says whether it is
+fit for learning negative prompts. See docs/miniature.md.
+"""
