@@ -55,7 +55,11 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
     assert DIR
     assert PYTHON
     scratch = tmp_path_factory.mktemp("comfyui")
-    server = ComfyUI(Path(DIR), PYTHON, scratch, checkpoint=Path(CHECKPOINT) if CHECKPOINT else None)
+    paths = scratch / "extra_model_paths.yaml"
+    paths.write_text(f"extra:\n  base_path: {scratch / 'extra'}\n  negopt: writers\n")
+    shutil.copytree(BUNDLED, scratch / "extra" / "writers" / "elsewhere")
+    flags = ("--extra-model-paths-config", str(paths))
+    server = ComfyUI(Path(DIR), PYTHON, scratch, flags, checkpoint=Path(CHECKPOINT) if CHECKPOINT else None)
     server.prepare()
     rude = server.base / "custom_nodes" / "aaa_rude"
     for name in ("negopt", "training", "utils", "tests", "scripts"):
@@ -108,9 +112,9 @@ def test_english_locale_says_what_the_nodes_say(comfyui: ComfyUI) -> None:
         assert [output["tooltip"] for output in outputs] == info[name]["output_tooltips"]
 
 
-def test_the_dropdown_lists_the_bundled_model_and_those_in_the_models_folder(comfyui: ComfyUI) -> None:
+def test_the_dropdown_lists_the_bundled_model_and_those_in_all_models_folders(comfyui: ComfyUI) -> None:
     options = comfyui.get("/object_info/NegOpt")["NegOpt"]["input"]["optional"]["model"][1]["options"]
-    assert options == ["negopt-mini", "broken", "styles/mine"]
+    assert options == ["negopt-mini", "broken", "elsewhere", "styles/mine"]
 
 
 def test_web_files_templates_help_and_locales_are_served(comfyui: ComfyUI) -> None:
@@ -211,8 +215,10 @@ def test_another_variation_varies_only_with_creativity(comfyui: ComfyUI) -> None
 
 def test_a_model_of_ones_own_from_the_folder_or_from_a_path(comfyui: ComfyUI) -> None:
     expected = [negopt.load().generate(PROMPT).text]
-    by_name = comfyui.run({"1": node("NegOpt", prompt=PROMPT, model="styles/mine")})
-    assert shown(by_name, "1") == expected
+    for name in ("styles/mine", "elsewhere"):
+        by_name = comfyui.run({"1": node("NegOpt", prompt=PROMPT, model=name)})
+        assert shown(by_name, "1") == expected
+        assert "failure" not in by_name["outputs"]["1"]["negopt"][0]
     by_path = comfyui.run(
         {
             "0": node("NegOptLoadModel", model=str(comfyui.models / "negopt" / "styles" / "mine")),
