@@ -49,6 +49,7 @@ function addWidgets() {
   drawNotice(box, text("hint"))
   const shown = this.addDOMWidget("negopt_shown", "negopt", box, {
     serialize: false,
+    hideInPanel: true, // newer pages would take the one element out of the node into their side panel
     getMinHeight: () => leastHeight(this.negoptEntries?.length ?? 1),
     getValue: () => textOf(this.negoptEntries ?? [])
   })
