@@ -19,8 +19,7 @@ def component(argument: Argument) -> tuple[type, dict[str, Any]]:
     option = argument.option
     keywords: dict[str, Any] = {"label": option.label}
     if argument.name == "model":
-        # Any value: gradio 4 would refuse the whole job for the name of a model that a pasted picture was made with.
-        return gr.Dropdown, {**keywords, "choices": host.writer().models(), "allow_custom_value": True}
+        return gr.Dropdown, {**keywords, "choices": host.writer().models()}
     if argument.choices:
         return gr.Radio, {**keywords, "choices": list(argument.choices)}
     if option.type is bool:

@@ -79,15 +79,20 @@ def writer() -> Writer:
     record = str(getattr(shared.opts, RECORD_FILE, "") or "").strip()
     return Writer(
         folders=[*own, Path(paths.models_path) / "negopt"],
-        count_tokens=token_counter(),
+        count_tokens=count_tokens,
         embedding_name=embedding_name,
         record_file=Path(paths.data_path, record).expanduser() if record else None,
     )
 
 
+def count_tokens(text: str) -> int:
+    """CLIP's tokens in a text, by the vocabulary of the host's own CLIP package; an estimate without one."""
+    return _token_counter()(text)
+
+
 @lru_cache(maxsize=1)
-def token_counter() -> Callable[[str], int]:
-    """Counts CLIP's tokens with the vocabulary of the host's own CLIP package; estimates without one."""
+def _token_counter() -> Callable[[str], int]:
+    """Read at the first text, not at start-up."""
     for package in ("open_clip", "clip"):
         spec = find_spec(package)
         file = Path(spec.origin).parent / _CLIP_VOCABULARY if spec and spec.origin else None

@@ -46,7 +46,8 @@ class Panel:
                 for name in ("creativity", "max_terms", "max_tokens"):
                     control(name)
             with gr.Row():
-                control("model", scale=4)
+                # Any value: gradio 4 would refuse the whole job for a model that a pasted picture names and nobody has.
+                control("model", scale=4, allow_custom_value=True)
                 host.refresh_button(made["model"], host.writer().models, elem_id("refresh_models"))
                 control("seed", scale=2)
             control("avoid", placeholder="terms that are never written, separated by commas")

@@ -107,6 +107,10 @@ class WebUI(HostServer):
         command += ["--gradio-allowed-path", str(self.host), "--gradio-allowed-path", str(ROOT)]
         return [*command, "--api", "--port", str(self.port), "--data-dir", str(self.data), *self.flags]
 
+    def is_up(self) -> bool:
+        """Whether it answers now; not while its page is reloaded."""
+        return self._answers()
+
     def times(self, name: str) -> list[float]:
         """Milliseconds that each call of `name` took, "panel" or "process", in order."""
         return [float(ms) for ms in re.findall(rf"STOPWATCH {name} ([\d.]+) ms", self.text_of_log())]

@@ -16,6 +16,7 @@ import io
 import json
 import os
 import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -580,3 +581,33 @@ def test_send_to_img2img_takes_the_controls_along(page: Any) -> None:
     written = _value(page, "#script_img2img_negopt_written")
     assert written.startswith("ugly, "), "this tab's own boxes are read"
     assert len(written.split(", ")) <= 8
+
+
+def test_settings_are_the_defaults_after_a_reload(server: WebUI, page: Any) -> None:
+    page.locator("#tabs button", has_text="Settings").first.click()
+    page.locator("#settings button", has_text="NegOpt").first.click()
+    page.locator("#setting_negopt_max_terms input[type=number]").first.fill("17")
+    page.locator("#setting_negopt_max_terms input[type=number]").first.blur()
+    page.click("#settings_submit")
+    page.wait_for_function("document.querySelector('#settings_result').innerText.includes('1 settings changed')")
+    panels = len(server.times("panel"))
+    page.locator("footer a, .footer a, #footer a", has_text="Reload UI").first.click()
+    for _ in range(300):
+        if len(server.times("panel")) >= panels + 2 and server.is_up():
+            break
+        time.sleep(1)
+    fresh = page.context.browser.new_page()
+    fresh.set_default_timeout(300_000)
+    fresh.goto(server.url)
+    fresh.wait_for_selector("#script_txt2img_negopt_enabled-visible-checkbox")
+    terms = fresh.locator("#script_txt2img_negopt_max_terms input[type=number]").first
+    assert terms.input_value() == "17"
+    test_axes_are_there_once(server)
+    negative = make(server, True, "replace mine", None, None, 30, prompt="a cat").negatives[0]
+    assert len(negative.split(", ")) > 8, "the script works on after a reload"
+
+
+def test_nothing_of_ours_went_wrong_unsaid(server: WebUI) -> None:
+    """The hosts catch what scripts raise and print it; the failures above are single lines."""
+    assert "negopt_script.py" not in server.text_of_log()
+    assert "a1111_extension/" not in server.text_of_log(), "no traceback leads there"
