@@ -10,13 +10,11 @@ answer, alone or in a batch.
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -24,15 +22,17 @@ from typing import Any, Literal
 import torch
 
 from .clip_tokens import estimate_tokens
-from .decoding import Decoded, decode
+from .decoding import decode
 from .errors import ModelError, OptionError
-from .guard import Conflicts, Guard, TermIndex
-from .locate import CONFIG, INDEX, SETTINGS, TOKENIZER, WEIGHTS, locate
+from .guard import Guard
+from .locate import CONFIG, SETTINGS, TOKENIZER, locate
+from .model_files import Settings, read_json, read_weights
 from .network import T5, T5Config
 from .options import Options
 from .prompt import read_prompt
+from .rules import CountTokens, Task, TermRule, Vocabulary, writable_tokens
 from .terms import Term, format_terms, is_embedding, split_terms, term_key, unique_terms
-from .tokenizer import BOUNDARY, TermTokenizer
+from .tokenizer import TermTokenizer
 
 MAX_PROMPT_TOKENS = 96
 """What the network reads of a prompt. Training cuts somewhat sooner; T5's relative positions carry on from there."""
@@ -47,7 +47,6 @@ STEPS_PER_TERM, SPARE_STEPS = 3, 12
 CONDITIONS = 10
 """How many of the artist's own terms the network is shown as already written."""
 
-CountTokens = Callable[[str], int]
 EmbeddingName = Callable[[str], str | None]
 
 
@@ -105,7 +104,7 @@ class Generator:
     @classmethod
     def open(cls, folder: Path, device: str | torch.device = "cpu", **parts: Any) -> Generator:
         """The model in `folder`; raises `ModelError` naming the file at fault, nothing half-loaded."""
-        config = T5Config.from_json(_read_json(folder / CONFIG))
+        config = T5Config.from_json(read_json(folder / CONFIG))
         tokenizer = TermTokenizer.from_file(folder / TOKENIZER)
         if len(tokenizer) > config.vocab_size:
             raise ModelError(
@@ -114,7 +113,7 @@ class Generator:
             )
         settings = Settings.read(folder / SETTINGS)
         try:
-            network = T5(config, _read_weights(folder), device, writable=_written_tokens(tokenizer, settings, config))
+            network = T5(config, read_weights(folder), device, writable=writable_tokens(tokenizer, settings, config))
         except ModelError as error:
             raise ModelError(f"{folder}: {error}") from error
         return cls(network, tokenizer, settings, **parts)
@@ -260,209 +259,6 @@ class Generator:
         return self._embedding_name(self.settings.embeddings.get(text, text))
 
 
-@dataclass(frozen=True)
-class Task:
-    """One prompt with its options, read and ready to be written for."""
-
-    prompt: str
-    options: Options
-    kept: tuple[Term, ...]
-    asked: tuple[Term, ...]
-    conflicts: Conflicts
-    prefix: list[int]
-    least: int
-    """How many terms the plan wants from the model before the list may end."""
-    most: int
-    """How many terms the model may write."""
-
-
-class TermRule:
-    """What one sequence may contain, in terms: none that is forbidden, none twice, no more than fit.
-
-    A term that is one token is forbidden by its token, so its probability goes to other terms. One
-    that is spelled from pieces is known only when it is complete; it is then left out.
-    """
-
-    def __init__(
-        self, vocabulary: Vocabulary, task: Task, count: CountTokens, spelled: Callable[[str], str | None]
-    ) -> None:
-        self.written: list[tuple[str, float]] = []
-        """Accepted terms with their probabilities; filled in by `finish`."""
-        self._vocabulary, self._task, self._count, self._spelled = vocabulary, task, count, spelled
-        self._seen = {term_key(term.text) for term in (*task.kept, *task.asked)}
-        self._tokens_left = self._room()
-        self._accepted: list[tuple[str, slice]] = []
-        self._text, self._start, self._position = "", 0, 0
-        self._bias = torch.empty(0)
-
-    def begin(self, bias: torch.Tensor) -> None:
-        self._bias = bias
-        bias += self._vocabulary.bias(self._task.options.embeddings)
-        bias[self._vocabulary.forbidden(self._task.conflicts)] = -math.inf
-        bias[[token for key in self._seen for token in self._vocabulary.tokens_of(key)]] = -math.inf
-        if self._task.least > 0:
-            bias[self._vocabulary.end] = -math.inf
-
-    def advance(self, token: int) -> bool:
-        self._position += 1
-        if token == self._vocabulary.end:
-            self._complete(self._position - 1)
-            return False
-        return self._append(token)
-
-    def finish(self, sequence: Decoded) -> None:
-        """Take over the probabilities of what was written, and the last term if it was cut off there."""
-        self._complete(len(sequence.tokens))
-        for text, span in self._accepted:
-            self.written.append((text, math.exp(min(0.0, sum(sequence.log_probs[span])))))
-
-    def _append(self, token: int) -> bool:
-        """Add a token's text; False when the list is full."""
-        piece = self._vocabulary.pieces[token]
-        before, boundary, after = piece.partition(BOUNDARY)
-        if not boundary:
-            self._text += piece
-            return True
-        self._text += before
-        self._complete(self._position - 1)
-        self._text, self._start = after, self._position - 1
-        for variant in self._vocabulary.variants_of(token):
-            self._bias[variant] = -math.inf
-        if len(self._accepted) + 1 >= self._task.least:
-            self._bias[self._vocabulary.end] = 0.0
-        return len(self._accepted) < self._task.most and self._tokens_left > 0
-
-    def _complete(self, end: int) -> None:
-        """The term begun last is whole: accept it, unless it is forbidden, known or too long."""
-        text, self._text = self._text.strip(), ""
-        key = term_key(text)
-        if not key or key in self._seen or len(self._accepted) >= self._task.most:
-            return
-        if self._task.conflicts.forbids(text) or (is_embedding(text) and not self._task.options.embeddings):
-            return
-        spelled = self._spelled(text)
-        if spelled is None:
-            return
-        cost = self._count(spelled) + 1
-        self._tokens_left -= cost
-        if self._tokens_left < 0:
-            return
-        self._seen.add(key)
-        self._accepted.append((text, slice(self._start, end)))
-
-    def _room(self) -> float:
-        """CLIP tokens left for the model's terms, each counted with its comma."""
-        options = self._task.options
-        if not options.max_tokens:
-            return math.inf
-        taken = self._count(options.keep) + sum(self._count(term.text) + 1 for term in self._task.asked)
-        return options.max_tokens - taken
-
-
-class Vocabulary:
-    """What a model's tokens mean to the rules; made once for a model, shared by all sequences."""
-
-    def __init__(self, tokenizer: TermTokenizer, network: T5, guard: Guard, settings: Settings) -> None:
-        size = network.config.vocab_size
-        self.pieces = tokenizer.pieces
-        self.end = network.config.eos_token_id
-        named = _named(tokenizer, settings)
-        self._tokens = list(named)
-        self._index = TermIndex(list(named.values()), guard)
-        self._by_key: dict[str, list[int]] = {}
-        for token, term in tokenizer.whole_terms.items():
-            self._by_key.setdefault(term_key(term), []).append(token)
-        parts = set(range(len(self.pieces))) - set(named) if tokenizer.whole_terms else set()
-        silent = {token for token in range(size) if not self._speaks(token)}
-        embeddings = {token for token, term in named.items() if term in settings.embeddings or is_embedding(term)}
-        self._with_embeddings = self._mask(parts | silent, size).to(network.device)
-        self._plain = self._mask(parts | silent | embeddings, size).to(network.device)
-
-    def _speaks(self, token: int) -> bool:
-        return token < len(self.pieces) and bool(self.pieces[token])
-
-    def _mask(self, tokens: set[int], size: int) -> torch.Tensor:
-        mask = torch.zeros(size)
-        mask[sorted(tokens - {self.end})] = -math.inf
-        return mask
-
-    def bias(self, embeddings: bool) -> torch.Tensor:
-        """float32 [V]: -inf at tokens that write nothing, and at names of embeddings unless allowed."""
-        return self._with_embeddings if embeddings else self._plain
-
-    def forbidden(self, conflicts: Conflicts) -> list[int]:
-        """Tokens that are a whole term, or a further word of one, which the guard forbids."""
-        return [self._tokens[position] for position in self._index.forbidden(conflicts)]
-
-    def tokens_of(self, key: str) -> list[int]:
-        """Tokens that are a whole term of this key."""
-        return self._by_key.get(key, [])
-
-    def variants_of(self, token: int) -> list[int]:
-        """Tokens that are the same term as `token`, itself included; none if it is not a whole term."""
-        piece = self.pieces[token]
-        return self.tokens_of(term_key(piece[1:])) if piece.startswith(BOUNDARY) else []
-
-
-def _named(tokenizer: TermTokenizer, settings: Settings) -> dict[int, str]:
-    """What each token says that the rules know by name.
-
-    Of a vocabulary of terms: the whole terms and embeddings that the settings list; nothing else is
-    written, so nothing is ever misspelled or patched together. Where none are listed, all whole terms and
-    further words (" text" after ",bad hands": forbidden wherever ",text" is), but no parts of words.
-    A vocabulary of word pieces can only spell: it has no entry here and all its pieces may be written.
-    """
-    whole = tokenizer.whole_terms
-    if settings.terms:
-        return {t: term for t, term in whole.items() if term in settings.terms or term in settings.embeddings}
-    words = {token: piece.strip() for token, piece in enumerate(tokenizer.pieces) if piece.startswith(" ")}
-    return {**whole, **{token: word for token, word in words.items() if word}} if whole else {}
-
-
-def _written_tokens(tokenizer: TermTokenizer, settings: Settings, config: T5Config) -> list[int] | None:
-    """The tokens whose logits a step needs to compute; None for all."""
-    if not settings.terms or not tokenizer.whole_terms:
-        return None
-    return sorted({*_named(tokenizer, settings), config.eos_token_id})
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a model folder's negopt.json says besides the network; all of it may be missing."""
-
-    emphasis: Mapping[str, float] = field(default_factory=dict)
-    """The weight that people usually put on a term (for the option `weights`)."""
-    length: int = 20
-    """How many terms the model plans for, in a vocabulary with plans, unless fewer are asked for."""
-    order: Literal["free", "written"] = "written"
-    """Whether the model was trained on terms in any order or in the author's."""
-    anchor: float = 0.0
-    """How far each term is judged on its own, whatever stands there already (see `decoding.decode`)."""
-    embeddings: Mapping[str, str] = field(default_factory=dict)
-    """Names of embeddings as their files spell them, by their lower-case form."""
-    terms: frozenset[str] = frozenset()
-    """The terms that a model with a vocabulary of terms may write; all it knows where none are named."""
-
-    @classmethod
-    def read(cls, path: Path) -> Settings:
-        """The file's settings, none if there is no file; raises `ModelError` for a damaged one."""
-        if not path.is_file():
-            return cls()
-        values = _read_json(path)
-        try:
-            length = int(values.get("length", cls.length))
-            order: Literal["free", "written"] = "free" if values.get("order") == "free" else "written"
-            emphasis = {str(term): float(weight) for term, weight in values.get("emphasis", {}).items()}
-            anchor = min(1.0, max(0.0, float(values.get("anchor", cls.anchor))))
-            terms = frozenset(map(str, values.get("terms", ())))
-            embeddings = {str(name): str(file) for name, file in values.get("embeddings", {}).items()}
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ModelError(
-                f"{path}: emphasis and embeddings must be tables, terms a list, length and anchor numbers ({error})"
-            ) from error
-        return cls(emphasis, length, order, anchor, embeddings, terms)
-
-
 def load(
     model: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu",
@@ -494,32 +290,3 @@ def _appended(own: str, rest: str) -> str:
 def _random(seed: int, alternative: int) -> torch.Generator:
     """Random numbers of one alternative: the same for a prompt wherever it stands in a batch."""
     return torch.Generator().manual_seed(random.Random(f"{seed}/{alternative}").getrandbits(63))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path}: holds no JSON object")
-    return value
-
-
-def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """All tensors of the folder's safetensors file, or of the files that its index names."""
-    from safetensors.torch import load_file
-
-    files = [folder / WEIGHTS]
-    if not files[0].is_file():
-        names = set(_read_json(folder / INDEX).get("weight_map", {}).values())
-        files = [folder / Path(name).name for name in sorted(names)]
-    tensors: dict[str, torch.Tensor] = {}
-    for file in files:
-        try:
-            tensors.update(load_file(str(file)))
-        except Exception as error:  # the library's own class, OSError for a missing part, and others
-            raise ModelError(
-                f"{file}: damaged or not a safetensors file ({error}); fetch or export the model again"
-            ) from error
-    return tensors

@@ -51,7 +51,7 @@ def write_model(
 
 
 def learn_settings(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """What the generator wants to know of people's habits: see `negopt.generator.Settings`.
+    """What the generator wants to know of people's habits: see `negopt.model_files.Settings`.
 
     A term's emphasis is the median of all weights that people gave it, plain ones counted as 1, where
     at least 20 wrote it; medians below 1.05 say that it is usually left plain. An embedding's name is
