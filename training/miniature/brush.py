@@ -53,7 +53,9 @@ class Brush:
         spots = [self._at(point) for point in points]
         self.draw.polygon(spots, fill=self._fill(colour, solid))
         if self.outline and not solid:
-            self.draw.line([*spots, spots[0], spots[1]], fill=self._ink(colour), width=round(self.outline), joint="curve")
+            self.draw.line(
+                [*spots, spots[0], spots[1]], fill=self._ink(colour), width=round(self.outline), joint="curve"
+            )
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, *, solid: bool = False) -> None:
         """Around (x, y) with radii rx, ry."""

@@ -58,7 +58,7 @@ def prompt(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _sentence(scene: Scene, rng: np.random.Generator, admits: float = _ADMITS, judges: float = 0.25) -> str:
-    """"a red cat on the beach, watercolour, grainy", or with less of it."""
+    """ "a red cat on the beach, watercolour, grainy", or with less of it."""
     words = f"{scene.colour} {scene.subject}" if rng.random() < 0.6 else scene.subject
     words = f"{_article(words)} {words}" if scene.subject != "mountains" else words
     style = _one(rng, STYLE_NAMES[scene.style]) if rng.random() < 0.5 else ""

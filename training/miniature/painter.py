@@ -1,14 +1,6 @@
-"""Paints scenes: 48x48 pixels, anti-aliased, the same for the same scene on every machine.
-
-    python -m training.miniature.painter sheet.png
-
-draws the contact sheet: subjects by styles, then every defect.
-"""
+"""Paints scenes: 48x48 pixels, anti-aliased, the same for the same scene every time."""
 
 from __future__ import annotations
-
-import sys
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +9,7 @@ from PIL import Image, ImageFilter
 from .brush import BLACK, OVER, WHITE, Brush, Colour, mix
 from .spoil import SPOILERS, Picture, to_bytes, to_floats
 from .subjects import DRAWERS, SUN
-from .world import BACKGROUNDS, COLOURS, DEFECTS, OWN_DEFECT, SIZE, STYLES, SUBJECTS, Scene
+from .world import BACKGROUNDS, COLOURS, OWN_DEFECT, SIZE, Scene
 
 GRID = 16
 """Pixel art is drawn with this many pixels across."""
@@ -79,7 +71,9 @@ def _paint_place(brush: Brush, background: str, horizon: float, rng: np.random.G
         brush.polygon([(-1, horizon), (1, horizon), (1, horizon + 0.16), (-1, horizon + 0.16)], (60, 150, 200))
     elif background == "snow":
         for _ in range(9):
-            brush.ellipse(rng.uniform(-0.95, 0.95), rng.uniform(-0.95, horizon), 0.06, 0.06, WHITE, solid=brush.paper is None)
+            brush.ellipse(
+                rng.uniform(-0.95, 0.95), rng.uniform(-0.95, horizon), 0.06, 0.06, WHITE, solid=brush.paper is None
+            )
     else:
         for _ in range(5):
             brush.ellipse(0.85 * side + rng.uniform(-0.12, 0.12), rng.uniform(-0.9, 0.5), 0.08, 0.08, (190, 232, 236))
@@ -135,36 +129,3 @@ def _watercolour(picture: Picture, rng: np.random.Generator) -> Picture:
     paper = np.clip((distance - 0.78) / 0.1, 0.0, 1.0)[..., None]
     painted = 1 - (1 - picture) * amount
     return (painted * (1 - paper) + 0.99 * paper).astype(np.float32)
-
-
-def contact_sheet(zoom: int = 3) -> Image.Image:
-    """Every subject in every style; then, for each subject, its own defect; then the general defects."""
-    rows: list[list[Scene]] = []
-    places, colours = list(BACKGROUNDS), list(COLOURS)
-    for row, subject in enumerate(SUBJECTS):
-        scenes = [
-            Scene(subject, colours[(row + c) % 6], places[(row + 2 * c) % 6], style, frozenset(), 7 + row, 8.0)
-            for c, style in enumerate(STYLES)
-        ]
-        clean = scenes[0]
-        bad = [
-            replace(clean, style=style, defects=frozenset({OWN_DEFECT[subject]}), seed=20 + row)
-            for style in ("flat", "line art", "pixel art")
-        ]
-        general = [name for name, defect in DEFECTS.items() if defect.subject is None]
-        spoilt = [
-            replace(clean, style=STYLES[row % 5], background=places[(row + c) % 6], defects=frozenset({name}), seed=40 + c)
-            for c, name in enumerate(general)
-        ]
-        rows.append(scenes + bad + spoilt)
-    tile = SIZE * zoom + 4
-    sheet = Image.new("RGB", (tile * len(rows[0]), tile * len(rows)), "white")
-    for y, scenes in enumerate(rows):
-        for x, scene in enumerate(scenes):
-            picture = Image.fromarray(paint(scene)).resize((SIZE * zoom, SIZE * zoom), Image.Resampling.NEAREST)
-            sheet.paste(picture, (x * tile + 2, y * tile + 2))
-    return sheet
-
-
-if __name__ == "__main__":
-    contact_sheet().save(sys.argv[1])

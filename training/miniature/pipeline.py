@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -24,26 +28,19 @@ def save_pipeline(
     folder: Path, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, unet: UNet2DConditionModel
 ) -> None:
     """Write the folder anew, in half precision; the modules in memory keep theirs."""
-    parts = [module.to(memory_format=torch.contiguous_format) for module in (vae, unet)]
-    pipeline = StableDiffusionPipeline(
-        vae=parts[0],
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        unet=parts[1],
-        scheduler=new_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    parts: dict[str, Any] = {"vae": vae, "text_encoder": text_encoder, "unet": unet}
+    for name, module in parts.items():
+        parts[name] = deepcopy(module).half().to(memory_format=torch.contiguous_format)
+    parts |= {"tokenizer": tokenizer, "scheduler": new_scheduler()}
+    parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    pipeline: Any = StableDiffusionPipeline(**parts)
     with replace_folder(folder) as fresh:
         pipeline.save_pretrained(fresh, safe_serialization=True)
-        reread = StableDiffusionPipeline.from_pretrained(fresh, torch_dtype=torch.float16)
-        reread.save_pretrained(fresh, safe_serialization=True)
 
 
 def open_pipeline(folder: Path) -> StableDiffusionPipeline:
     """The pipeline in single precision, as fast as it gets on a CPU."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.unet.set_attn_processor(AttnProcessor())
     pipeline.unet.to(memory_format=torch.channels_last)

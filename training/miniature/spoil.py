@@ -58,7 +58,9 @@ def watermark(picture: Picture, rng: np.random.Generator) -> Picture:
     draw.line((0, shift, whole, whole + shift), fill=255, width=width)
     draw.line((0, whole + shift, whole, shift), fill=255, width=width)
     middle, radius = (whole / 2, whole / 2 + shift), whole * 0.2
-    draw.ellipse((middle[0] - radius, middle[1] - radius, middle[0] + radius, middle[1] + radius), outline=255, width=width)
+    draw.ellipse(
+        (middle[0] - radius, middle[1] - radius, middle[0] + radius, middle[1] + radius), outline=255, width=width
+    )
     share = np.asarray(mask.reduce(over), dtype=np.float32)[..., None] / 255.0 * 0.72
     pale = 1.0 if picture.mean() < 0.72 else 0.45  # on white paper, a grey one
     return (picture * (1 - share) + pale * share).astype(np.float32)

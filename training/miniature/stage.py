@@ -84,7 +84,7 @@ class Stage:
             group["lr"] = self.rate * min(1.0, (step + 1) / WARMUP)
         value = loss(step)
         self.optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
         # the average must not remember the random start: it begins short
@@ -141,7 +141,8 @@ class Stage:
             raise ModelError(f"{self.folder} belongs to other settings or data; delete it to start anew")
         self.average = load_file(self.folder / "average.safetensors")
         self.state = state
-        self.state["done"] = state["done"] or state["step"] >= self.steps
+        met = bool(self.goal and state["history"] and self.goal(state["history"][-1]))
+        self.state["done"] = state["step"] >= self.steps or (met if self.goal else state["done"])
 
 
 def rng_of(*parts: int) -> np.random.Generator:

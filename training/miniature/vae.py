@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from .album import Album
 from .stage import Stage, rng_of
@@ -39,10 +39,23 @@ def new_vae(latent_channels: int, widths: tuple[int, ...]) -> AutoencoderKL:
     return vae.to(memory_format=torch.channels_last)
 
 
-def train_vae(folder: Path, vae: AutoencoderKL, album: Album, test: Album, *, goal: float, minutes: float | None,
-              steps: int, decoder_steps: int, batch: int, learning_rate: float, bf16: bool) -> dict[str, Any]:  # fmt: skip
+def train_vae(
+    folder: Path,
+    vae: AutoencoderKL,
+    album: Album,
+    test: Album,
+    *,
+    goal: float,
+    minutes: float | None,
+    steps: int,
+    decoder_steps: int,
+    batch: int,
+    learning_rate: float,
+    bf16: bool,
+) -> dict[str, Any]:
     """Both halves until the validation PSNR reaches `goal` dB, then the decoder alone; see `Stage` for
-    the rest. Sets the scaling factor. Returns the states of both parts."""
+    the rest. Sets the scaling factor. Returns what was measured; "finished" is False when time ran out before
+    the encoder was done."""
 
     def loss(step: int) -> torch.Tensor:
         pictures = album.batch(rng_of(1, step).integers(len(album), size=batch))
@@ -63,22 +76,41 @@ def train_vae(folder: Path, vae: AutoencoderKL, album: Album, test: Album, *, go
     def evaluate() -> dict[str, float]:
         return {"psnr": psnr(vae, test, bf16=bf16)}
 
-    facts = {"latent_channels": vae.config.latent_channels, "widths": list(vae.config.block_out_channels)}
+    channels = vae.config["latent_channels"]
     both = Stage(
-        folder / "vae", vae, steps=steps, learning_rate=learning_rate, every=500, evaluate=evaluate,
-        goal=lambda measured: measured["psnr"] >= goal, facts=facts,
-    )  # fmt: skip
+        folder / f"vae-{channels}",
+        vae,
+        steps=steps,
+        learning_rate=learning_rate,
+        evaluate=evaluate,
+        goal=lambda measured: measured["psnr"] >= goal,
+        facts={"widths": list(vae.config["block_out_channels"])},
+    )
     first = both.run(loss, minutes)
     if not first["done"]:
-        return {"both": first}
-    half = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder])
+        return {
+            "encoder_steps": first["step"],
+            "seconds": first["seconds"],
+            "psnr": evaluate()["psnr"],
+            "finished": False,
+        }
     decoder = Stage(
-        folder / "vae-decoder", half, steps=decoder_steps, learning_rate=learning_rate / 2, every=500, evaluate=evaluate,
-        facts={**facts, "encoder_steps": first["step"]},
-    )  # fmt: skip
+        folder / f"vae-{channels}-decoder",
+        torch.nn.ModuleList(filter(None, [vae.post_quant_conv, vae.decoder])),
+        steps=decoder_steps,
+        learning_rate=learning_rate / 2,
+        evaluate=evaluate,
+        facts={"encoder_steps": first["step"]},
+    )
     second = decoder.run(decoder_loss, minutes)
     vae.register_to_config(scaling_factor=_scaling_factor(vae, album))
-    return {"both": first, "decoder": second}
+    return {
+        "encoder_steps": first["step"],
+        "decoder_steps": second["step"],
+        "seconds": first["seconds"] + second["seconds"],
+        "psnr": evaluate()["psnr"],
+        "finished": True,
+    }
 
 
 def _distance(decoded: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
@@ -98,8 +130,8 @@ def reconstruct(vae: AutoencoderKL, pictures: torch.Tensor, bf16: bool = False, 
 
 
 def psnr(vae: AutoencoderKL, album: Album, *, bf16: bool = False, count: int = 512) -> float:
-    """dB of the squared error over all of the album's first `count` pictures; the mean of each picture's own
-    dB is about 2 higher."""
+    """dB of the squared error over all of the album's first `count` pictures together. (The mean of each picture's
+    own dB is higher, since it makes little of the hard ones.)"""
     pictures = album.batch(np.arange(min(count, len(album))))
     error = (reconstruct(vae, pictures, bf16).clamp(-1, 1) - pictures).square().mean().item() / 4
     return float(-10 * np.log10(error))
@@ -113,7 +145,7 @@ def encode_all(vae: AutoencoderKL, album: Album, bf16: bool) -> torch.Tensor:
         pictures = album.batch(np.arange(start, min(start + 256, len(album))))
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             latents = vae.encode(pictures).latent_dist.mode().float()
-        parts.append((latents * vae.config.scaling_factor).half())
+        parts.append((latents * vae.config["scaling_factor"]).half())
     return torch.cat(parts)
 
 

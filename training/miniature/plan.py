@@ -1,0 +1,77 @@
+"""The numbers of a build: how large every network is and how long it learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a build gives. All batches are of one optimizer step."""
+
+    pictures: int = 60_000
+    test_pictures: int = 1_000
+    seed: int = 0
+
+    latent_channels: tuple[int, ...] = (4, 8)
+    """Tried in this order until one reaches `psnr`."""
+    vae_widths: tuple[int, ...] = (16, 32, 64)
+    psnr: float = 25.0
+    """dB on unseen pictures at which the encoder is good enough; the decoder then goes on alone."""
+    vae_steps: int = 20_000
+    decoder_steps: int = 4_000
+    vae_batch: int = 16
+    vae_rate: float = 2e-3
+
+    text_width: int = 96
+    text_layers: int = 2
+    unet_widths: tuple[int, ...] = (64, 128)
+    unet_steps: int = 10_000
+    unet_batch: int = 48
+    unet_rate: float = 1e-3
+
+    clip_width: int = 128
+    clip_layers: int = 4
+    embedding: int = 64
+    clip_steps: int = 5_000
+    clip_batch: int = 128
+    clip_rate: float = 1e-3
+    head_steps: int = 5_000
+    classifier_widths: tuple[int, ...] = (48, 96)
+    classifier_steps: int = 3_000
+    classifier_batch: int = 64
+    classifier_rate: float = 2e-3
+    judge_pictures: int = 20_000
+    """So many of the pictures are shown to the judges, painted and through the autoencoder."""
+
+    bf16: bool = True
+    """Compute in bfloat16 where the processor has instructions for it."""
+
+
+TINY = Plan(
+    pictures=64,
+    test_pictures=24,
+    vae_widths=(8, 8, 8),
+    latent_channels=(4,),
+    psnr=99.0,
+    vae_steps=4,
+    decoder_steps=2,
+    vae_batch=4,
+    text_width=16,
+    text_layers=1,
+    unet_widths=(8, 16),
+    unet_steps=4,
+    unet_batch=4,
+    clip_width=16,
+    clip_layers=1,
+    embedding=8,
+    clip_steps=3,
+    clip_batch=8,
+    head_steps=3,
+    classifier_widths=(8, 8),
+    classifier_steps=3,
+    classifier_batch=8,
+    judge_pictures=32,
+    bf16=False,
+)
+"""All stages in a few seconds, for tests; its pictures are noise."""
