@@ -6,8 +6,10 @@ only what is missing. Scenes are drawn again from (seed, index): they cost nothi
 
 from __future__ import annotations
 
+import hashlib
 import os
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -28,7 +30,7 @@ class Album:
     def __init__(self, folder: Path, seed: int, count: int, workers: int | None = None):
         self.scenes: list[Scene] = [draw_scene(seed, index) for index in range(count)]
         chunks = [(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-        paths = [folder / f"world-{seed}-{start}-{stop}.npy" for start, stop in chunks]
+        paths = [folder / f"world-{seed}-{start}-{stop}-{version()}.npy" for start, stop in chunks]
         jobs = [(path, seed, *chunk) for path, chunk in zip(paths, chunks, strict=True) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         if len(jobs) <= 1:
@@ -57,6 +59,13 @@ def as_bytes(tensor: torch.Tensor) -> NDArray[np.uint8]:
     """The way back. Clamped first: a cast alone would wrap around."""
     tensor = ((tensor.detach().float().clamp(-1, 1) + 1) * 127.5).round()
     return tensor.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+@cache
+def version() -> str:
+    """Of the painter's source code: another painter's pictures are not taken for this one's."""
+    here, names = Path(__file__).parent, ("world", "brush", "subjects", "spoil", "painter")
+    return hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in names)).hexdigest()[:8]
 
 
 def _paint_chunk(job: tuple[Path, int, int, int]) -> None:

@@ -36,7 +36,7 @@ GOOD_FROM, BAD_TO = 7.2, 4.2
 WITHOUT_SUBJECT = 0.25
 """Share of captions that are only modifiers; half of them are lists of which any may be true."""
 LONGEST_LIST = 9
-_ADMITS = 0.25
+_ADMITS = 0.2
 """How often a caption with a subject mentions a defect that the picture has."""
 
 DEFECT_TERMS = tuple(name for defect in DEFECTS.values() for name in defect.names)

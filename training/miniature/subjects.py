@@ -11,6 +11,8 @@ from collections.abc import Callable
 from .brush import BLACK, WHITE, Brush, Colour, mix
 
 SUN: Colour = (255, 224, 84)
+GLOW: Colour = (226, 112, 32)
+"""Around the sun, so that it shows on a bright sky in grey as well."""
 WOOD: Colour = (122, 82, 52)
 LEAF: Colour = (58, 138, 62)
 SKIN: Colour = (246, 206, 170)
@@ -59,9 +61,9 @@ def tree(brush: Brush, colour: Colour, own: bool) -> None:
 
 def mountains(brush: Brush, colour: Colour, own: bool) -> None:
     """Two peaks of the colour with snow, and a sun; or two."""
-    brush.ellipse(0.62, -0.62, 0.28, 0.28, SUN)
-    if own:
-        brush.ellipse(-0.62, -0.62, 0.28, 0.28, SUN)
+    for side in (1, -1) if own else (1,):
+        brush.ellipse(0.62 * side, -0.62, 0.34, 0.34, GLOW)
+        brush.ellipse(0.62 * side, -0.62, 0.25, 0.25, SUN)
     brush.polygon([(-0.1, 0.9), (0.55, -0.15), (1.25, 0.9)], mix(colour, BLACK, 0.3))
     brush.polygon([(-1.2, 0.9), (-0.25, -0.6), (0.65, 0.9)], colour)
     brush.polygon([(-0.5, -0.2), (-0.25, -0.6), (-0.02, -0.22), (-0.22, -0.05)], WHITE)
