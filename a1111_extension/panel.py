@@ -106,12 +106,13 @@ def _accordion(made: dict[str, Any], elem_id: Callable[[str], str]) -> Any:
     made["enabled"] = accordion(
         bool(host.default_of(argument)), label=argument.option.label, elem_id=elem_id("enabled")
     )
-    setattr(made["enabled"], KEEPS_DEFAULT, True)
+    for part in (made["enabled"], made["enabled"].accordion):
+        setattr(part, KEEPS_DEFAULT, True)
     return made["enabled"]
 
 
 def write_shown(prompt: str, negative: str, styles: list[str], *values: Any) -> str:
-    """What the button Write shows: the negative that the prompt in the box would get, or what went wrong."""
+    """What the button Write shows: the negative that the prompt in the box would get. A failure pops up."""
     try:
         controls = read_controls(values)
         strip = strip_comments if host.comments_enabled() else str
@@ -120,7 +121,9 @@ def write_shown(prompt: str, negative: str, styles: list[str], *values: Any) -> 
         picture = Picture(strip(prompt), strip(negative), abs(seed))
         return write_negatives([picture], controls, host.writer().write(controls.model))[0].text
     except NegOptError as error:
-        return f"NegOpt: {error}"
+        reason = str(error)
     except Exception as error:
-        log.exception("NegOpt: nothing written")
-        return f"NegOpt: {type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
+    log.error("NegOpt: %s", reason)
+    gr.Warning(f"NegOpt: {reason}")
+    return ""
