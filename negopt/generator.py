@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 
 from .clip_tokens import estimate_tokens
-from .decoding import decode
+from .decoding import Decoded, Rule, decode
 from .errors import ModelError, OptionError
 from .guard import Guard
 from .locate import CONFIG, SETTINGS, TOKENIZER, locate
@@ -30,6 +30,7 @@ from .model_files import Settings, read_json, read_weights
 from .network import T5, T5Config
 from .options import Options
 from .prompt import read_prompt
+from .rollout import RecordingRule, Rollout
 from .rules import CountTokens, Task, TermRule, Vocabulary, writable_tokens
 from .terms import Term, format_terms, is_embedding, split_terms, term_key, unique_terms
 from .tokenizer import TermTokenizer
@@ -180,26 +181,77 @@ class Generator:
 
     def _write(self, tasks: Sequence[Task], rules: Sequence[TermRule], options: Options) -> None:
         """Run the network for all tasks; each rule collects the terms of its sequence."""
+        decoded = self._decode(
+            tasks,
+            rules,
+            [_random(options.seed, i) for _ in tasks for i in range(options.n)],
+            max_terms=options.max_terms,
+            temperature=options.creativity,
+            top_p=TOP_P,
+            diversity=DIVERSITY,
+        )
+        for rule, sequence in zip(rules, decoded, strict=True):
+            rule.finish(sequence)
+
+    def _decode(
+        self,
+        tasks: Sequence[Task],
+        rules: Sequence[Rule],
+        generators: Sequence[torch.Generator],
+        *,
+        max_terms: int,
+        **how: float,
+    ) -> list[Decoded]:
+        """One sequence for each rule, those of a task side by side."""
         input_ids, mask = self._padded([task.prompt for task in tasks])
+        copies = len(rules) // len(tasks)
         decoded = decode(
             self.network,
             input_ids,
             mask,
             rules,
-            max_steps=STEPS_PER_TERM * options.max_terms + SPARE_STEPS,
-            temperature=options.creativity,
-            top_p=TOP_P,
-            generators=[_random(options.seed, i) for _ in tasks for i in range(options.n)],
-            alternatives=options.n,
-            diversity=DIVERSITY,
+            max_steps=STEPS_PER_TERM * max_terms + SPARE_STEPS,
+            generators=generators,
+            alternatives=copies,
             end_token=self.network.config.eos_token_id,
             shared=self.tokenizer.between,
-            prefixes=[task.prefix for task in tasks for _ in range(options.n)],
+            prefixes=[task.prefix for task in tasks for _ in range(copies)],
             anchor=self.settings.anchor,
+            **how,
         )
-        sequences = [sequence for alternatives in decoded for sequence in alternatives]
-        for rule, sequence in zip(rules, sequences, strict=True):
-            rule.finish(sequence)
+        return [sequence for alternatives in decoded for sequence in alternatives]
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[Sequence[int]], **options: Any) -> list[list[Rollout]]:
+        """For each prompt several draws from the network's whole distribution, independent of each other.
+
+        `seeds` are those of each prompt's draws, as many for one as for another; a draw depends on its prompt,
+        its seed and the options alone. Of the options n, creativity and seed mean nothing here; max_terms must
+        not be 0. For training: what is drawn is spread as the network's probabilities are.
+        """
+        checked, copies = Options.of(options), len(seeds[0])
+        tasks = [self._task(prompt, checked) for prompt in prompts]
+        rules = [
+            RecordingRule(TermRule(self._vocabulary, task, self._count, self._spelled))
+            for task in tasks
+            for _ in range(copies)
+        ]
+        generators = [torch.Generator().manual_seed(seed) for of_prompt in seeds for seed in of_prompt]
+        decoded = self._decode(
+            tasks, rules, generators, max_terms=checked.max_terms, temperature=1.0, top_p=1.0, diversity=0.0
+        )
+        drawn = [self._rollout(tasks[i // copies], rules[i], sequence) for i, sequence in enumerate(decoded)]
+        return [drawn[start : start + copies] for start in range(0, len(drawn), copies)]
+
+    def _rollout(self, task: Task, rule: RecordingRule, sequence: Decoded) -> Rollout:
+        rule.rule.finish(sequence)
+        return Rollout(
+            tuple(self.tokenizer.encode(task.prompt, MAX_PROMPT_TOKENS)),
+            tuple(task.prefix),
+            tuple(sequence.tokens),
+            tuple(sequence.log_probs),
+            rule.allowed(len(sequence.tokens)),
+            self._negative_prompt(task, rule.rule),
+        )
 
     def _task(self, prompt: str, options: Options) -> Task:
         """Read one prompt: what the network sees, what it may not write, what stands there already."""

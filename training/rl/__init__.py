@@ -1,0 +1,5 @@
+"""Reinforcement learning: the generator learns from pictures which negative prompts make them better.
+
+`policy` scores what the generator drew, `learner` changes the network; `advantages` and `losses` are the
+mathematics of it, each a plain function. None of them knows of pictures.
+"""
