@@ -107,9 +107,13 @@ class WebUI(HostServer):
         command += ["--gradio-allowed-path", str(self.host), "--gradio-allowed-path", str(ROOT)]
         return [*command, "--api", "--port", str(self.port), "--data-dir", str(self.data), *self.flags]
 
-    def is_up(self) -> bool:
-        """Whether it answers now; not while its page is reloaded."""
-        return self._answers()
+    def starts(self) -> int:
+        """How often it has come up: once, and once more with each reload of its page."""
+        return self.text_of_log().count("Startup time:")
+
+    def _answers(self) -> bool:
+        """It answers some requests, and all others wrongly, before it says that it is up."""
+        return self.starts() > 0 and super()._answers()
 
     def times(self, name: str) -> list[float]:
         """Milliseconds that each call of `name` took, "panel" or "process", in order."""

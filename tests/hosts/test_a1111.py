@@ -597,10 +597,10 @@ def test_settings_are_the_defaults_after_a_reload(server: WebUI, page: Any) -> N
     page.locator("#setting_negopt_enabled input[type=checkbox]").check()
     page.click("#settings_submit")
     page.wait_for_function("document.querySelector('#settings_result').innerText.includes('settings changed')")
-    panels = len(server.times("panel"))
+    starts = server.starts()
     page.locator("footer a, .footer a, #footer a", has_text="Reload UI").first.click()
     for _ in range(300):
-        if len(server.times("panel")) >= panels + 2 and server.is_up():
+        if server.starts() > starts:
             break
         time.sleep(1)
     fresh = page.context.browser.new_page()
