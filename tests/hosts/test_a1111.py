@@ -17,6 +17,7 @@ import json
 import os
 import statistics
 import time
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -303,7 +304,8 @@ def _grid(server: WebUI, label: str, values: str) -> Pictures:
     plot = next(s for s in scripts if s["name"] == "x/y/z plot" and not s["is_img2img"])
     axis = plot["args"][0]["choices"].index(f"[NegOpt] {label}")
     arguments = [axis, values, [], 0, "", [], 0, "", [], False, True, False, False, False, False, False, 0, True]
-    return make(server, False, script_name="x/y/z plot", script_args=arguments)
+    on = label != "On/off"
+    return make(server, on, script_name="x/y/z plot", script_args=arguments)
 
 
 def test_xyz_on_and_off_do_not_leak(server: WebUI, typed: Pictures, written: Pictures) -> None:
@@ -312,6 +314,26 @@ def test_xyz_on_and_off_do_not_leak(server: WebUI, typed: Pictures, written: Pic
     assert [("NegOpt" in text) for text in cells.infotexts[1:]] == [True, False, True]
     assert cells.pixels(1) == written.pixels()
     assert cells.pixels(2) == typed.pixels()
+
+
+def test_xyz_other_axes(server: WebUI, written: Pictures) -> None:
+    terms = _grid(server, "Max terms", "2, 4").infotexts[1:]
+    assert [len(_negative(text).split(", ")) for text in terms] == [1 + 2, 1 + 4]
+    assert ["NegOpt max terms: 2" in text for text in terms] == [True, False]
+    modes = _grid(server, "Mode", "extend mine, only when mine is empty").negatives[1:]
+    assert modes == [written.negatives[0], OWN]
+    varied = _grid(server, "Creativity", "0, 1").negatives[1:]
+    assert varied[0] == written.negatives[0] != varied[1]
+
+
+def test_xyz_says_what_is_wrong_before_the_first_picture(server: WebUI) -> None:
+    for label, value, reason in (
+        ("Creativity", "9", "creativity must be a number from 0 to 2, not 9"),
+        ("Model", "nobody's", "there is no model"),
+    ):
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            _grid(server, label, value)
+        assert reason in json.loads(refusal.value.read())["errors"]
 
 
 def test_an_extension_with_our_packages_names_does_not_matter(server: WebUI) -> None:
@@ -516,6 +538,16 @@ def test_tick_and_generate(page: Any) -> None:
     assert "Negative prompt: ugly, " in text
     assert "NegOpt: extend mine" in text
     _screenshot(page)
+
+
+def test_guidance_one_is_said_under_the_picture(page: Any) -> None:
+    scale = page.locator("#txt2img_cfg_scale input[type=number]")
+    scale.fill("1")
+    scale.blur()
+    assert "Negative prompt: ugly\n" in _generate(page)
+    assert "NegOpt: guidance is 1" in page.locator("#html_log_txt2img").first.inner_text()
+    scale.fill("7")
+    scale.blur()
 
 
 def _screenshot(page: Any) -> None:
