@@ -131,6 +131,13 @@ class Generator:
             twin._embedding_name = embedding_name
         return twin
 
+    def carrying(self, network: T5) -> Generator:
+        """The same model with other weights, in a network of the same configuration on the same device."""
+        twin = copy(self)
+        twin._vocabulary = self._vocabulary
+        twin.network = network
+        return twin
+
     @cached_property
     def guard(self) -> Guard:
         """What keeps the negative from negating the prompt; read at the first prompt, not at start-up."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import random
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,7 @@ import torch
 
 import negopt
 from negopt.generator import Generator
-from training.export import write_model
-from training.model import new_network
-from training.recipes import PRESETS
+from tests.tiny_policy import PROMPTS, tiny_policy
 from training.rl.advantages import generalized_advantages, group_advantages
 from training.rl.learner import Expectations, Learner, Learning, as_generator
 from training.rl.losses import (
@@ -26,11 +23,6 @@ from training.rl.losses import (
     masked_mean,
 )
 from training.rl.policy import Policy, collate
-from training.vocabulary import build_vocabulary
-
-TERMS = ["blurry", "grainy", "watermark", "text", "cropped", "extra eyes", "leaning", "wilted", "logo", "noise"]
-PROMPTS = ["a face", "a house", "a red flower", "a blue boat at night"]
-
 
 # Advantages and losses by hand
 
@@ -105,24 +97,10 @@ def test_the_weight_of_the_divergence_follows_its_target() -> None:
 # The policy
 
 
-@pytest.fixture(scope="module", params=["free, settled", "written, step by step"])
+@pytest.fixture(scope="module", params=[1.0, 0.0], ids=["settled", "step by step"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model of random weights, whose terms are judged on their own, or step by step."""
-    rng = random.Random(0)
-    lists = [rng.sample(TERMS, rng.randint(2, 6)) for _ in range(400)]
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = path / "vocabulary.json"
-    build_vocabulary([rng.choice(PROMPTS) for _ in lists], lists).save(str(tokenizer))
-    torch.manual_seed(0)
-    recipe = PRESETS["mini"].changed(d_model=32, d_kv=8, d_ff=64, heads=4, encoder_layers=1, decoder_layers=1)
-    network = new_network(len(negopt.generator.TermTokenizer.from_file(tokenizer)), recipe)
-    model = path / "model"
-    model.mkdir()
-    anchor = 1.0 if request.param.startswith("free") else 0.0
-    write_model(
-        model, network, tokenizer, {"length": 4, "anchor": anchor, "terms": TERMS, "order": "free"}, torch.float32
-    )
-    return model
+    return tiny_policy(tmp_path_factory.mktemp("model"), anchor=request.param)
 
 
 @pytest.fixture

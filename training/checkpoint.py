@@ -18,15 +18,21 @@ from negopt.errors import ModelError
 from training.atomic import replace_folder
 
 WEIGHTS, MOMENTS, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+TENSORS = "tensors.safetensors"
 
 
 def save_checkpoint(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+    tensors: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write `folder` anew; `state` holds JSON values."""
+    """Write `folder` anew; `state` holds JSON values, `tensors` what else a run has gathered."""
     with replace_folder(folder) as fresh:
         save_file(_contiguous(dict(model.named_parameters())), fresh / WEIGHTS)
         save_file(_contiguous(_moments(model, optimizer)), fresh / MOMENTS)
+        save_file(_contiguous(tensors or {}), fresh / TENSORS)
         (fresh / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
 
 
@@ -49,6 +55,11 @@ def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim
             f"{folder}: cannot resume from this checkpoint ({error}); delete the folder to start anew"
         ) from error
     return state
+
+
+def load_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """The `tensors` of a checkpoint."""
+    return load_file(folder / TENSORS)
 
 
 def load_weights(folder: Path, model: torch.nn.Module) -> None:

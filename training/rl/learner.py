@@ -48,7 +48,6 @@ class Learner:
 
     def __init__(self, policy: Policy, reference: Policy, learning: Learning) -> None:
         self.policy, self.reference, self.learning = policy, reference, learning
-        self.kl_weight = learning.kl_weight
         # A large epsilon: where there is nothing to learn, Adam must not make steps of rounding errors.
         self.optimizer = torch.optim.AdamW(
             policy.parameters(), lr=learning.learning_rate, betas=(0.9, 0.99), eps=1e-5, weight_decay=0.0
@@ -67,13 +66,16 @@ class Learner:
         advantages: torch.Tensor,
         shuffle: torch.Generator,
         expectations: Expectations | None = None,
+        kl_weight: float | None = None,
     ) -> dict[str, float]:
         """Learn from the draws; `advantages` [B, T], or [B, 1] where all steps of a draw share one.
 
-        `shuffle` decides which draws go together. Returns the means of what was measured on the way, "kl" and
+        `shuffle` decides which draws go together. `kl_weight` takes the place of the settings' (0 where the
+        advantages hold the divergence's price already). Returns the means of what was measured on the way, "kl" and
         "entropy" in nats a step, "clipped" the share of steps whose gradient had stopped.
         """
         learning = self.learning
+        price = learning.kl_weight if kl_weight is None else kl_weight
         advantages = advantages.expand_as(draws.log_probs)
         sums: defaultdict[str, list[float]] = defaultdict(list)
         for _ in range(learning.epochs):
@@ -81,12 +83,14 @@ class Learner:
             for rows in order.tensor_split(min(learning.minibatches, len(draws))):
                 part = draws.rows(rows)
                 expected = expectations and Expectations(expectations.values[rows], expectations.returns[rows])
-                measured = self._step(part, advantages[rows], expected)
+                measured = self._step(part, advantages[rows], expected, price)
                 for name, value in measured.items():
                     sums[name].append(value)
         return {name: sum(values) / len(values) for name, values in sums.items()}
 
-    def _step(self, draws: Draws, advantages: torch.Tensor, expected: Expectations | None) -> dict[str, float]:
+    def _step(
+        self, draws: Draws, advantages: torch.Tensor, expected: Expectations | None, kl_weight: float
+    ) -> dict[str, float]:
         learning = self.learning
         scored = self.policy(draws)
         with torch.no_grad():  # of the same rows, so that both agree as far as can be where nothing was learned
@@ -94,7 +98,7 @@ class Learner:
         gain = clipped_policy_loss(scored.log_probs, draws.log_probs, advantages, draws.mask, learning.clip)
         kl = masked_mean(divergence(scored.distributions, reference), draws.mask)
         spread = masked_mean(entropy(scored.distributions), draws.mask)
-        loss = gain + self.kl_weight * kl - learning.entropy_weight * spread
+        loss = gain + kl_weight * kl - learning.entropy_weight * spread
         measured = {"policy_loss": gain, "kl": kl, "entropy": spread}
         if expected is not None:
             assert scored.values is not None
@@ -118,4 +122,4 @@ def as_generator(policy: Policy, generator: Generator) -> Generator:
     tensors = {name: tensor.detach() for name, tensor in policy.network.named_parameters()}
     writable = generator.network.writable
     network = T5(config, tensors, writable=None if writable is None else writable.tolist())
-    return Generator(network, generator.tokenizer, generator.settings, guard=generator.guard)
+    return generator.carrying(network)

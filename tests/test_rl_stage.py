@@ -1,0 +1,142 @@
+"""A whole RL run on pictures that a small stand-in for a checkpoint makes: it learns, resumes, and stops in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import negopt
+from negopt.errors import ModelError, OptionError
+from tests.tiny_policy import PROMPTS, tiny_policy
+from training.rewards import Aesthetics, Fidelity, Judge, WeightedReward
+from training.rl.gallery import Gallery
+from training.rl.learner import Learning
+from training.rl.recipe import Recipe
+from training.rl.stage import Stage
+from training.samplers import Picture
+
+
+class Painting:
+    """Noise that darkens with each term but "blurry" and "wilted", which brighten it: a world in which two terms
+    are always good. Each picture follows from its own seed."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def sample(self, pictures: Sequence[Picture]) -> torch.Tensor:
+        self.calls += 1
+        return torch.stack([self._paint(picture) for picture in pictures])
+
+    def _paint(self, picture: Picture) -> torch.Tensor:
+        noise = torch.rand((3, 4, 4), generator=torch.Generator().manual_seed(picture.seed))
+        terms = picture.negative_prompt.split(", ")
+        brightness = sum(1 if term in ("blurry", "wilted") else -1 for term in terms if term) / 8
+        return (0.5 + 0.2 * (noise - 0.5) + 0.4 * brightness).clamp(0, 1)
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        return {"checkpoint": "stand-in", "size": 4}
+
+
+def gallery() -> Gallery:
+    judges: dict[str, Judge] = {
+        "aesthetics": Aesthetics(lambda images: images.mean((1, 2, 3)).unsqueeze(1), lambda x: 10 * x[:, 0]),
+        "fidelity": Fidelity(lambda images: (9 * images[:, :, 0, 0]).softmax(-1), window=64),
+    }
+    return Gallery(Painting(), WeightedReward(judges, {"aesthetics": 1.0}))
+
+
+GROUP = Recipe(
+    steps=12,
+    prompts=4,
+    copies=8,
+    max_terms=5,
+    warm_up=2,
+    weights={"aesthetics": 1.0},
+    learning=Learning(learning_rate=3e-3, kl_weight=0.01),
+)
+PPO = replace(
+    GROUP, algorithm="ppo", copies=1, steps=30, warm_up=6, learning=Learning(learning_rate=3e-3, kl_weight=0.01)
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_policy(tmp_path_factory.mktemp("policy"), anchor=0.0)
+
+
+def stage(model: Path, out: Path, recipe: Recipe = GROUP) -> Stage:
+    return Stage(model, PROMPTS * 2, gallery(), recipe, out)
+
+
+@pytest.mark.parametrize("recipe", [GROUP, PPO], ids=["group", "ppo"])
+def test_the_reward_rises_and_the_model_is_written(model: Path, tmp_path: Path, recipe: Recipe) -> None:
+    history = stage(model, tmp_path, recipe).run()
+    quarter = len(history) // 4
+    rewards = torch.tensor([measured["reward"] for measured in history])
+    assert rewards[-quarter:].mean() > rewards[:quarter].mean() + 0.5
+    assert rewards[:quarter].mean().abs() < 1.5  # in units of the warm-up's spread
+    taught = negopt.load(tmp_path / "model")
+    assert {"blurry", "wilted"} & {term.text for term in taught.generate("a face", max_terms=5).terms}
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(out / "checkpoint" / "weights.safetensors")
+
+
+@pytest.mark.parametrize("recipe", [GROUP, replace(PPO, steps=6)], ids=["group", "ppo"])
+def test_a_killed_run_goes_on_to_the_same_numbers(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+) -> None:
+    recipe = replace(recipe, steps=6)
+    unbroken = stage(model, tmp_path / "unbroken", recipe).run()
+    monkeypatch.setattr("training.rl.stage.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    real: Callable[[Stage, int], dict[str, float]] = Stage._step
+
+    def dying(self: Stage, step: int) -> dict[str, float]:
+        if step == 4:
+            raise KeyboardInterrupt
+        return real(self, step)
+
+    monkeypatch.setattr(Stage, "_step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        stage(model, tmp_path / "killed", recipe).run()
+    monkeypatch.setattr(Stage, "_step", real)
+    resumed = stage(model, tmp_path / "killed", recipe).run()
+    assert len(resumed) == len(unbroken) == 6
+    for mine, theirs in zip(resumed, unbroken, strict=True):
+        same = [name for name in mine if name != "share_not_pictures"]
+        assert [mine[name] for name in same] == [theirs[name] for name in same]
+    expected = weights(tmp_path / "unbroken")
+    for name, tensor in weights(tmp_path / "killed").items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_a_run_with_other_settings_is_not_taken_over(model: Path, tmp_path: Path) -> None:
+    stage(model, tmp_path, replace(GROUP, steps=1)).run()
+    with pytest.raises(OptionError, match="other settings"):
+        stage(model, tmp_path, replace(GROUP, steps=1, seed=1)).run()
+
+
+def test_a_collapsing_policy_stops_and_keeps_the_last_good_checkpoint(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.rl.stage.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    wild = replace(GROUP, steps=40, kl_limit=2.0, learning=Learning(learning_rate=3e-2, kl_weight=0.0))
+    with pytest.raises(ModelError, match="collapsed"):
+        stage(model, tmp_path, wild).run()
+    assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
+
+
+def test_bad_settings_are_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="2 copies"):
+        replace(GROUP, copies=1)
+    with pytest.raises(OptionError, match="fewer"):
+        Stage(model, PROMPTS[:2], gallery(), GROUP, tmp_path)

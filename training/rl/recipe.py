@@ -1,0 +1,54 @@
+"""Settings of an RL run, and their presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from negopt.errors import OptionError
+
+from .learner import Learning
+
+Algorithm = Literal["group", "ppo"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a run's result depends on, besides model, prompts, checkpoint and judges."""
+
+    algorithm: Algorithm = "group"
+    """"group": each draw against the others of its prompt, on the same initial noise. "ppo", the paper's: one draw a
+    prompt against a value head, each on noise of its own."""
+    steps: int = 200
+    prompts: int = 8
+    """Prompts in a step."""
+    copies: int = 8
+    """Draws for each prompt; 1 in PPO."""
+    max_terms: int = 12
+    weights: Mapping[str, float] = field(default_factory=lambda: {"aesthetics": 1.0, "alignment": 1.0, "fidelity": 1.0})
+    """What each judge counts in the reward."""
+    warm_up: int = 16
+    """Batches of pictures of the first policy from which the rewards get their units."""
+    kl_target: float = 6.0
+    """Nats a draw may move away from the first policy, towards which PPO's weight of the divergence adapts."""
+    kl_limit: float = 60.0
+    """Nats a draw at which the policy counts as collapsed."""
+    discount: float = 1.0
+    decay: float = 0.95
+    """GAE's lambda."""
+    seed: int = 0
+    learning: Learning = field(default_factory=Learning)
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.prompts, self.warm_up, self.max_terms) < 1:
+            raise OptionError("steps, prompts, warm-up and max-terms must be at least 1")
+        if self.algorithm == "group" and self.copies < 2:
+            raise OptionError("a group needs at least 2 copies of each prompt: they are compared with each other")
+
+
+PRESETS = {
+    "group": Recipe(),
+    # PPO as people run it on language models, the paper's setting: one draw a prompt, four epochs.
+    "paper": Recipe(algorithm="ppo", prompts=64, copies=1, learning=Learning(learning_rate=1.41e-5, kl_weight=0.2)),
+}

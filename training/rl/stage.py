@@ -1,0 +1,227 @@
+"""The RL stage: draw negatives, make their pictures, learn which were better; again and again.
+
+Every random number of a step follows from (seed, step), so a run that was killed goes on from its last
+checkpoint as if nothing had been. Knows neither who makes the pictures nor who judges them.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+from transformers import T5ForConditionalGeneration
+
+import negopt
+from negopt.errors import ModelError, OptionError
+from negopt.generator import Generator
+from negopt.locate import SETTINGS, TOKENIZER
+from negopt.rollout import Rollout
+from training.atomic import recover_folder, replace_folder
+from training.checkpoint import load_checkpoint, load_tensors, moment_names, save_checkpoint
+from training.export import write_model
+from training.samplers import Picture
+
+from .advantages import generalized_advantages, group_advantages
+from .gallery import Gallery
+from .learner import Expectations, Learner, as_generator
+from .losses import AdaptiveKL
+from .policy import Draws, Policy, collate
+from .recipe import Recipe
+
+REMEMBERED = 100_000
+"""Pictures whose scores are kept for draws that come again."""
+SECONDS_BETWEEN_CHECKPOINTS = 120.0
+
+
+class Stage:
+    """One run: the policy that learns, and the state that a checkpoint keeps."""
+
+    def __init__(self, model: Path, prompts: Sequence[str], gallery: Gallery, recipe: Recipe, out: Path) -> None:
+        """`model`: the folder of the SFT model. `prompts`: those to learn from; `OptionError` if there are too few."""
+        if len(prompts) < recipe.prompts:
+            raise OptionError(f"{len(prompts)} prompts are fewer than the {recipe.prompts} of one step")
+        self.model, self.prompts, self.gallery, self.recipe, self.out = model, list(prompts), gallery, recipe, out
+        self.first = negopt.load(model)
+        self.policy = _policy(model, self.first, recipe)
+        self.learner = Learner(self.policy, copy.deepcopy(self.policy), recipe.learning)
+        self.adaptive = AdaptiveKL(recipe.learning.kl_weight, recipe.kl_target)
+        self.state: dict[str, Any] = {
+            "recipe": _plain(asdict(recipe)),
+            "sampler": _plain(dict(gallery.sampler.description)),
+            "step": 0,
+            "seconds": 0.0,
+            "history": [],
+        }
+
+    def run(self) -> list[dict[str, float]]:
+        """Learn to the end, and write the model to OUT/model; what each step measured."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._resume()
+        log = SummaryWriter(str(self.out / "logs"), purge_step=self.state["step"])
+        bar = tqdm(total=self.recipe.steps, initial=self.state["step"], unit="step", mininterval=2.0)
+        began, saved = time.monotonic() - self.state["seconds"], time.monotonic()
+        if not self.gallery.reward.normal:
+            self._warm_up()
+            self._save()
+        while self.state["step"] < self.recipe.steps:
+            measured = self._step(self.state["step"])
+            self._check(measured)
+            self.state["step"] += 1
+            self.state["seconds"] = time.monotonic() - began
+            self.state["history"].append(measured)
+            for name, value in measured.items():
+                log.add_scalar(f"rl/{name}", value, self.state["step"])
+            bar.update()
+            bar.set_postfix(reward=f"{measured['reward']:.3f}", pictures=self.gallery.made)
+            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                self._save()
+                saved = time.monotonic()
+        bar.close()
+        log.close()
+        self._save()
+        self._export()
+        history: list[dict[str, float]] = self.state["history"]
+        return history
+
+    def _step(self, step: int) -> dict[str, float]:
+        """Draw, look, learn."""
+        recipe = self.recipe
+        began, made = time.monotonic(), self.gallery.made
+        prompts, groups = self._draw(as_generator(self.policy, self.first), step)
+        drawn = [rollout for group in groups for rollout in group]
+        looking = time.monotonic()
+        observed = self.gallery.observe(self._pictures(prompts, groups, step))
+        looked = time.monotonic()
+        self.gallery.reward.learn(observed)
+        reward = self.gallery.reward(observed)
+        self.gallery.forget(REMEMBERED)
+        draws = collate(drawn, self.policy.writable)
+        shuffle = torch.Generator().manual_seed(_seed(recipe.seed, step, "shuffle"))
+        if recipe.algorithm == "group":
+            advantages = group_advantages(reward.total.view(recipe.prompts, recipe.copies)).view(-1, 1)
+            measured = self.learner.update(draws, advantages, shuffle)
+        else:
+            measured = self._learn_by_values(draws, reward.total, shuffle)
+        terms = [[term.text for term in rollout.answer.terms] for rollout in drawn]
+        measured |= {"reward": reward.total.mean().item(), "pictures": float(self.gallery.made)}
+        measured |= {name: part.mean().item() for name, part in reward.parts.items()}
+        measured["terms"] = sum(map(len, terms)) / len(terms)
+        measured["different"] = len({rollout.answer.text for rollout in drawn}) / len(drawn)
+        measured["made_anew"] = (self.gallery.made - made) / len(drawn)
+        measured["share_not_pictures"] = 1 - (looked - looking) / (time.monotonic() - began)
+        return measured
+
+    def _learn_by_values(self, draws: Draws, rewards: torch.Tensor, shuffle: torch.Generator) -> dict[str, float]:
+        """PPO: the reward comes with the last step, what the divergence costs with each."""
+        recipe = self.recipe
+        now, first = self.learner.score(draws)
+        assert now.values is not None
+        moved = (draws.log_probs - first.log_probs) * draws.mask
+        given = -self.adaptive.weight * moved
+        last = draws.mask.sum(1) - 1
+        given[torch.arange(len(draws)), last] += rewards
+        advantages, returns = generalized_advantages(given, now.values, draws.mask, recipe.discount, recipe.decay)
+        inside = advantages[draws.mask]
+        advantages = torch.where(draws.mask, (advantages - inside.mean()) / inside.std().clamp(min=1e-6), 0.0)
+        measured = self.learner.update(draws, advantages, shuffle, Expectations(now.values, returns), kl_weight=0.0)
+        self.adaptive.update(moved.sum(1).mean().item(), len(draws))
+        return measured | {"kl_weight": self.adaptive.weight}
+
+    def _draw(self, generator: Generator, step: int) -> tuple[list[str], list[list[Rollout]]]:
+        """The prompts of a step, and the draws for each."""
+        recipe = self.recipe
+        prompts = random.Random(f"{recipe.seed}/{step}/prompts").sample(self.prompts, recipe.prompts)
+        seeds = [
+            [_seed(recipe.seed, step, f"draw {row} {copy}") for copy in range(recipe.copies)]
+            for row in range(recipe.prompts)
+        ]
+        return prompts, generator.draw(prompts, seeds, max_terms=recipe.max_terms, max_tokens=0)
+
+    def _pictures(self, prompts: Sequence[str], groups: Sequence[Sequence[Rollout]], step: int) -> list[Picture]:
+        """All draws of a prompt on the same initial noise: what differs is the negative's doing."""
+        return [
+            Picture(prompt, rollout.answer.text, _seed(self.recipe.seed, step, f"noise {row}") % 2**31)
+            for row, (prompt, group) in enumerate(zip(prompts, groups, strict=True))
+            for rollout in group
+        ]
+
+    def _warm_up(self) -> None:
+        """Pictures of the first policy give the rewards their units."""
+        pictures = []
+        for batch in range(self.recipe.warm_up):
+            pictures += self._pictures(*self._draw(self.first, -1 - batch), -1 - batch)
+        self.gallery.reward.warm_up(self.gallery.observe(pictures))
+
+    def _check(self, measured: dict[str, float]) -> None:
+        """A policy that has left the language must not overwrite the checkpoint that still had it."""
+        moved = measured["kl"] * (measured["terms"] + 1)
+        if not all(map(torch.isfinite, map(torch.tensor, measured.values()))) or moved > self.recipe.kl_limit:
+            raise ModelError(
+                f"the policy has collapsed at step {self.state['step']} ({moved:.1f} nats a draw away from the first); "
+                f"the last good checkpoint is {self.out / 'checkpoint'}; lower the learning rate or raise the KL weight"
+            )
+
+    def _save(self) -> None:
+        self.state["moments"] = moment_names(self.learner.optimizer)
+        seen = self.gallery.state_dict()
+        reward = self.gallery.reward.state_dict()
+        tensors = {f"seen|{name}": rows for name, rows in seen.pop("seen").items()}
+        for judge, kept in reward.pop("judges").items():
+            tensors |= {f"judge|{judge}|{name}": value for name, value in kept.items()}
+        state = {**self.state, "gallery": seen, "reward": reward, "kl_weight": self.adaptive.weight}
+        save_checkpoint(self.out / "checkpoint", self.policy, self.learner.optimizer, state, tensors)
+
+    def _resume(self) -> None:
+        """Go on from OUT/checkpoint where there is one; it must come from the same recipe and sampler."""
+        folder = self.out / "checkpoint"
+        recover_folder(folder)
+        if not folder.exists():
+            return
+        state = load_checkpoint(folder, self.policy, self.learner.optimizer)
+        if any(state[key] != self.state[key] for key in ("recipe", "sampler")):
+            raise OptionError(f"{folder} was begun with other settings; use another --out or delete it")
+        tensors = load_tensors(folder)
+        seen = {name.split("|")[1]: rows for name, rows in tensors.items() if name.startswith("seen|")}
+        self.gallery.load_state_dict({**state.pop("gallery"), "seen": seen})
+        judges: dict[str, dict[str, Any]] = {name: {} for name in self.gallery.reward.judges}
+        for name, value in tensors.items():
+            if name.startswith("judge|"):
+                _, judge, key = name.split("|")
+                judges[judge][key] = value
+        self.gallery.reward.load_state_dict({**state.pop("reward"), "judges": judges})
+        self.adaptive.weight = state.pop("kl_weight")
+        self.state = state
+
+    def _export(self) -> None:
+        """The policy as a model folder, OUT/model, with the settings of the one it began as."""
+        settings = json.loads((self.model / SETTINGS).read_text(encoding="utf-8"))
+        with replace_folder(self.out / "model") as fresh:
+            write_model(fresh, self.policy.network, self.model / TOKENIZER, settings)
+
+
+def _policy(model: Path, generator: Generator, recipe: Recipe) -> Policy:
+    network = T5ForConditionalGeneration.from_pretrained(model, use_safetensors=True, dtype=torch.float32)
+    writable = generator.network.writable
+    if writable is None:
+        writable = torch.arange(generator.network.config.vocab_size)
+    return Policy(network, writable, generator.settings.anchor, value_head=recipe.algorithm == "ppo")
+
+
+def _seed(*parts: object) -> int:
+    """A seed from several values, the same on every machine."""
+    return random.Random("/".join(map(str, parts))).getrandbits(62)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back."""
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
