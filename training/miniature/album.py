@@ -50,9 +50,9 @@ class Album:
 
 
 def as_tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
-    """(n, h, w, 3) bytes to (n, 3, h, w), -1..1, in the memory order that convolutions like best."""
+    """(n, h, w, 3) bytes to (n, 3, h, w), -1..1."""
     tensor = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
-    return (tensor.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    return tensor.float().contiguous() / 127.5 - 1
 
 
 def as_bytes(tensor: torch.Tensor) -> NDArray[np.uint8]:

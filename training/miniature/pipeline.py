@@ -30,7 +30,7 @@ def save_pipeline(
     """Write the folder anew, in half precision; the modules in memory keep theirs."""
     parts: dict[str, Any] = {"vae": vae, "text_encoder": text_encoder, "unet": unet}
     for name, module in parts.items():
-        parts[name] = deepcopy(module).half().to(memory_format=torch.contiguous_format)
+        parts[name] = deepcopy(module).half()
     parts |= {"tokenizer": tokenizer, "scheduler": new_scheduler()}
     parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     pipeline: Any = StableDiffusionPipeline(**parts)
@@ -43,8 +43,6 @@ def open_pipeline(folder: Path) -> StableDiffusionPipeline:
     pipeline: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.unet.set_attn_processor(AttnProcessor())
-    pipeline.unet.to(memory_format=torch.channels_last)
-    pipeline.vae.to(memory_format=torch.channels_last)
     return pipeline
 
 

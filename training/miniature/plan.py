@@ -19,7 +19,7 @@ class Plan:
     psnr: float = 25.0
     """dB on unseen pictures at which the encoder is good enough; the decoder then goes on alone."""
     vae_steps: int = 20_000
-    decoder_steps: int = 2_000
+    decoder_steps: int = 1_300
     vae_batch: int = 16
     vae_rate: float = 2e-3
 

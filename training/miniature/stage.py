@@ -129,8 +129,7 @@ class Stage:
         self.state["moments"] = moment_names(self.optimizer)
         with replace_folder(self.folder) as fresh:
             save_checkpoint(fresh / "live", self.module, self.optimizer, self.state)
-            average = {name: weight.contiguous() for name, weight in self.average.items()}
-            save_file(average, fresh / "average.safetensors")
+            save_file(self.average, fresh / "average.safetensors")
 
     def _resume(self) -> None:
         recover_folder(self.folder)

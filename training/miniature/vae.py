@@ -22,7 +22,7 @@ KL_WEIGHT = 1e-5
 
 
 def new_vae(latent_channels: int, widths: tuple[int, ...]) -> AutoencoderKL:
-    vae = AutoencoderKL(
+    return AutoencoderKL(
         in_channels=3,
         out_channels=3,
         down_block_types=["DownEncoderBlock2D"] * len(widths),
@@ -36,7 +36,6 @@ def new_vae(latent_channels: int, widths: tuple[int, ...]) -> AutoencoderKL:
         scaling_factor=1.0,
         force_upcast=False,
     )
-    return vae.to(memory_format=torch.channels_last)
 
 
 def train_vae(
