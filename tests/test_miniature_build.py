@@ -124,8 +124,8 @@ def test_transformers_opens_the_judges(built: Path) -> None:
     clip = CLIPModel.from_pretrained(built / "judges" / "clip")
     assert clip.config.projection_dim == TINY.embedding
     judges = open_judges(built / "judges")
-    assert list(judges.classifier.config.id2label.values()) == list(CLASSES)
-    assert list(judges.defects.config.id2label.values()) == list(DEFECTS)
+    assert judges.classifier.config.id2label == dict(enumerate(CLASSES))
+    assert judges.defects.config.id2label == dict(enumerate(DEFECTS))
     pictures = np.random.default_rng(0).integers(0, 256, size=(5, SIZE, SIZE, 3), dtype=np.uint8)
     assert judges.aesthetics(pictures).shape == (5,)
     assert np.abs(judges.alignment(pictures, ["a cat"] * 5)).max() <= 1 + 1e-6
@@ -237,3 +237,6 @@ def test_beam_search_finds_a_set_that_no_single_step_shows() -> None:
     assert best[0] == (5.0, ("b", "c"))
     assert len(asked) == len(set(asked)) == 8
     assert beam_search(score, ["a", "b", "c"], width=1, depth=1)[0] == (2.0, ("a",))
+    asked.clear()
+    assert beam_search(score, ["a", "b", "c"], width=2, depth=2, shortlist=2)[0] == (2.5, ("a", "b"))
+    assert asked == ["", "a", "b", "c", "ab"]

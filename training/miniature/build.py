@@ -71,8 +71,11 @@ class Build:
             if stage not in STAGES:
                 raise OptionError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
         doers: dict[str, Callable[[], dict[str, Any]]] = {
-            "vae": self._vae, "unet": self._unet, "clip": self._clip, "judges": self._judges,
-        }  # fmt: skip
+            "vae": self._vae,
+            "unet": self._unet,
+            "clip": self._clip,
+            "judges": self._judges,
+        }
         for stage in STAGES:
             if stage in stages:
                 torch.manual_seed(self.plan.seed)
@@ -111,9 +114,18 @@ class Build:
             torch.manual_seed(plan.seed)
             vae = new_vae(channels, plan.vae_widths)
             measured = train_vae(
-                self.work, vae, self.album, self.test, goal=plan.psnr, minutes=self.minutes, steps=plan.vae_steps,
-                decoder_steps=plan.decoder_steps, batch=plan.vae_batch, learning_rate=plan.vae_rate, bf16=self.bf16,
-            )  # fmt: skip
+                self.work,
+                vae,
+                self.album,
+                self.test,
+                goal=plan.psnr,
+                minutes=self.minutes,
+                steps=plan.vae_steps,
+                decoder_steps=plan.decoder_steps,
+                batch=plan.vae_batch,
+                learning_rate=plan.vae_rate,
+                bf16=self.bf16,
+            )
             if measured["finished"]:
                 with replace_folder(self.work / "vae") as fresh:
                     weights = {name: weight.contiguous() for name, weight in vae.state_dict().items()}
@@ -156,10 +168,19 @@ class Build:
         factor = 2 ** (len(plan.vae_widths) - 1)
         unet = new_unet(SIZE // factor, vae.config["latent_channels"], plan.unet_widths, plan.text_width)
         state = train_diffusion(
-            self.work, unet, text_encoder, self.tokenizer, torch.from_numpy(latents), self.album.scenes,
-            steps=plan.unet_steps, batch=plan.unet_batch, learning_rate=plan.unet_rate, bf16=self.bf16,
-            minutes=self.minutes, facts={"encoder": _fingerprint(*encoder), "widths": list(plan.unet_widths)},
-        )  # fmt: skip
+            self.work,
+            unet,
+            text_encoder,
+            self.tokenizer,
+            torch.from_numpy(latents),
+            self.album.scenes,
+            steps=plan.unet_steps,
+            batch=plan.unet_batch,
+            learning_rate=plan.unet_rate,
+            bf16=self.bf16,
+            minutes=self.minutes,
+            facts={"encoder": _fingerprint(*encoder), "widths": list(plan.unet_widths)},
+        )
         save_pipeline(self.out / "checkpoint", vae, text_encoder, self.tokenizer, unet)
         return _summary(state)
 
@@ -185,9 +206,17 @@ class Build:
         plan = self.plan
         clip = new_clip(self.tokenizer, plan.clip_width, plan.clip_layers, plan.embedding)
         state = train_clip(
-            self.work, clip, self.tokenizer, *self.views, steps=plan.clip_steps, batch=plan.clip_batch,
-            learning_rate=plan.clip_rate, bf16=self.bf16, minutes=self.minutes, facts=self._facts(),
-        )  # fmt: skip
+            self.work,
+            clip,
+            self.tokenizer,
+            *self.views,
+            steps=plan.clip_steps,
+            batch=plan.clip_batch,
+            learning_rate=plan.clip_rate,
+            bf16=self.bf16,
+            minutes=self.minutes,
+            facts=self._facts(),
+        )
         save_file({n: w.detach().contiguous() for n, w in clip.state_dict().items()}, self.work / "clip.safetensors")
         return _summary(state)
 
@@ -203,17 +232,31 @@ class Build:
         head = AestheticsHead(plan.embedding)
         measured = {
             "aesthetics": train_aesthetics(
-                self.work, head, clip, *self.views, steps=plan.head_steps, minutes=self.minutes,
+                self.work,
+                head,
+                clip,
+                *self.views,
+                steps=plan.head_steps,
+                minutes=self.minutes,
                 facts={"clip": _fingerprint(clip)},
             )
-        }  # fmt: skip
-        classifiers = [new_classifier(CLASSES, plan.classifier_widths, several=False),
-                       new_classifier(tuple(DEFECTS), plan.classifier_widths, several=True)]  # fmt: skip
+        }
+        classifiers = [
+            new_classifier(CLASSES, plan.classifier_widths, several=False),
+            new_classifier(tuple(DEFECTS), plan.classifier_widths, several=True),
+        ]
         for name, model in zip(("classifier", "defect-classifier"), classifiers, strict=True):
             measured[name] = train_classifier(
-                self.work, model, *self.views, steps=plan.classifier_steps, batch=plan.classifier_batch,
-                learning_rate=plan.classifier_rate, bf16=self.bf16, minutes=self.minutes, facts=self._facts(),
-            )  # fmt: skip
+                self.work,
+                model,
+                *self.views,
+                steps=plan.classifier_steps,
+                batch=plan.classifier_batch,
+                learning_rate=plan.classifier_rate,
+                bf16=self.bf16,
+                minutes=self.minutes,
+                facts=self._facts(),
+            )
         save_judges(self.out / "judges", Judges(clip, self.tokenizer, head, *classifiers))
         return {name: _summary(state) for name, state in measured.items()}
 

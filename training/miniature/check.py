@@ -108,8 +108,11 @@ def _recognised(arena: Arena, wishes: Sequence[str]) -> list[Gate]:
     """Does the classifier see the subject and the style that were asked for?"""
     count = 8
     subjects = [f"{subject}, {STYLE_NAMES[style][0]}" for subject in SUBJECTS for style in STYLES]
-    pictures = arena.pictures([text for text in subjects for _ in range(count)], [""] * len(subjects) * count,
-                              list(range(count)) * len(subjects))  # fmt: skip
+    pictures = arena.pictures(
+        [text for text in subjects for _ in range(count)],
+        [""] * len(subjects) * count,
+        list(range(count)) * len(subjects),
+    )
     guess = arena.judges.classes(pictures).argmax(1)
     truth = np.repeat(np.arange(len(CLASSES)), count)
     gates = []
@@ -180,9 +183,14 @@ def _style_words(arena: Arena, wishes: Sequence[str]) -> list[Gate]:
         gains = arena.mean_rewards(prompts, words, seeds) - arena.mean_rewards(prompts, [""] * len(prompts), seeds)
         value, error = _mean(gains)
         gates.append(
-            Gate(f"reward of an unbecoming style's word as negative, {name}", value, error, sign * value > 2 * error,
-                 "(above 0)" if sign > 0 else "(below 0)")
-        )  # fmt: skip
+            Gate(
+                f"reward of an unbecoming style's word as negative, {name}",
+                value,
+                error,
+                sign * value > 2 * error,
+                "(above 0)" if sign > 0 else "(below 0)",
+            )
+        )
     return gates
 
 
@@ -194,14 +202,14 @@ def _search_wins(arena: Arena, wishes: Sequence[str]) -> list[Gate]:
     def of_all(lists: list[Terms]) -> Array:
         return np.array([arena.mean_rewards(tried, [", ".join(terms)] * len(tried), learn).mean() for terms in lists])
 
-    fixed = ", ".join(beam_search(of_all, SEARCHED, width=2, depth=5)[0][1])
+    fixed = ", ".join(beam_search(of_all, SEARCHED, width=2, depth=5, shortlist=10)[0][1])
     found = []
     for text in tried:
 
         def of_one(lists: list[Terms], text: str = text) -> Array:
             return arena.mean_rewards([text] * len(lists), [", ".join(terms) for terms in lists], learn)
 
-        found.append(", ".join(beam_search(of_one, SEARCHED, width=2, depth=4)[0][1]))
+        found.append(", ".join(beam_search(of_one, SEARCHED, width=2, depth=4, shortlist=10)[0][1]))
     none = arena.mean_rewards(tried, [""] * len(tried), judge)
     best = arena.mean_rewards(tried, [fixed] * len(tried), judge)
     own = arena.mean_rewards(tried, found, judge)
@@ -209,9 +217,14 @@ def _search_wins(arena: Arena, wishes: Sequence[str]) -> list[Gate]:
     value, error = _mean(own - best)
     return [
         Gate("reward of the best fixed list, over none", over_none, error_none, True, f"[{fixed}]"),
-        Gate("reward of a search for each prompt, over the best fixed list", value, error, value > 3 * error,
-             f"(above 3 standard errors; {arena.made} pictures made in all)"),
-    ]  # fmt: skip
+        Gate(
+            "reward of a search for each prompt, over the best fixed list",
+            value,
+            error,
+            value > 3 * error,
+            f"(above 3 standard errors; {arena.made} pictures made in all)",
+        ),
+    ]
 
 
 def _mean(values: Array) -> tuple[float, float]:

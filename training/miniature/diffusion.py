@@ -86,9 +86,21 @@ def token_ids(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> torch.Tensor:
     return ids
 
 
-def train_diffusion(folder: Path, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
-                    latents: torch.Tensor, scenes: Sequence[Scene], *, steps: int, batch: int, learning_rate: float,
-                    bf16: bool, minutes: float | None, facts: dict[str, Any]) -> dict[str, Any]:  # fmt: skip
+def train_diffusion(
+    folder: Path,
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    latents: torch.Tensor,
+    scenes: Sequence[Scene],
+    *,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    bf16: bool,
+    minutes: float | None,
+    facts: dict[str, Any],
+) -> dict[str, Any]:
     """Text encoder and UNet on `latents` (count, channels, h, w), scaled, of `scenes`; see `Stage`."""
     alphas = new_scheduler().alphas_cumprod
     model = torch.nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})

@@ -130,9 +130,20 @@ def text_embedding(clip: CLIPModel, ids: torch.Tensor) -> torch.Tensor:
     return embedded / embedded.norm(dim=-1, keepdim=True)
 
 
-def train_clip(folder: Path, clip: CLIPModel, tokenizer: CLIPTokenizer, views: Views, test: Views, *, steps: int,
-               batch: int, learning_rate: float, bf16: bool, minutes: float | None,
-               facts: dict[str, Any]) -> dict[str, Any]:  # fmt: skip
+def train_clip(
+    folder: Path,
+    clip: CLIPModel,
+    tokenizer: CLIPTokenizer,
+    views: Views,
+    test: Views,
+    *,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    bf16: bool,
+    minutes: float | None,
+    facts: dict[str, Any],
+) -> dict[str, Any]:
     """Contrast of pictures and captions, both ways (Radford et al. 2021, figure 3)."""
 
     def logits(shown: Views, picked: NDArray[np.int64], rng: np.random.Generator) -> torch.Tensor:
@@ -164,8 +175,17 @@ def embed_all(clip: CLIPModel, pictures: NDArray[np.uint8]) -> torch.Tensor:
     return torch.cat([picture_embedding(clip, as_tensor(pictures[i : i + 256])) for i in range(0, len(pictures), 256)])
 
 
-def train_aesthetics(folder: Path, head: AestheticsHead, clip: CLIPModel, views: Views, test: Views, *, steps: int,
-                     minutes: float | None, facts: dict[str, Any]) -> dict[str, Any]:  # fmt: skip
+def train_aesthetics(
+    folder: Path,
+    head: AestheticsHead,
+    clip: CLIPModel,
+    views: Views,
+    test: Views,
+    *,
+    steps: int,
+    minutes: float | None,
+    facts: dict[str, Any],
+) -> dict[str, Any]:
     """The head alone, on embeddings made once."""
     known = torch.cat([embed_all(clip, views.painted), embed_all(clip, views.rebuilt)])
     worth = torch.tensor([scene.quality for scene in views.scenes] * 2)
@@ -181,12 +201,22 @@ def train_aesthetics(folder: Path, head: AestheticsHead, clip: CLIPModel, views:
 
     return Stage(
         folder / "aesthetics", head, steps=steps, learning_rate=2e-3, every=1000, evaluate=evaluate, facts=facts
-    ).run(loss, minutes)  # fmt: skip
+    ).run(loss, minutes)
 
 
-def train_classifier(folder: Path, model: ConvNextForImageClassification, views: Views, test: Views, *, steps: int,
-                     batch: int, learning_rate: float, bf16: bool, minutes: float | None,
-                     facts: dict[str, Any]) -> dict[str, Any]:  # fmt: skip
+def train_classifier(
+    folder: Path,
+    model: ConvNextForImageClassification,
+    views: Views,
+    test: Views,
+    *,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    bf16: bool,
+    minutes: float | None,
+    facts: dict[str, Any],
+) -> dict[str, Any]:
     """Classes (of subject and style) or defects, whichever the model is for."""
     several = model.config.problem_type == "multi_label_classification"
     labels = targets(model, views.scenes)
@@ -200,8 +230,11 @@ def train_classifier(folder: Path, model: ConvNextForImageClassification, views:
         return torch.nn.functional.cross_entropy(guessed, labels[picked], label_smoothing=0.02)
 
     def evaluate() -> dict[str, float]:
-        return {f"{kind}_{name}": value for kind, pictures in (("painted", test.painted), ("rebuilt", test.rebuilt))
-                for name, value in accuracy(model, pictures, test.scenes).items()}  # fmt: skip
+        return {
+            f"{kind}_{name}": value
+            for kind, pictures in (("painted", test.painted), ("rebuilt", test.rebuilt))
+            for name, value in accuracy(model, pictures, test.scenes).items()
+        }
 
     name = "defect-classifier" if several else "classifier"
     stage = Stage(

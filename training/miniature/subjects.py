@@ -126,8 +126,10 @@ def fish(brush: Brush, colour: Colour, own: bool) -> None:
     if own:
         brush.ellipse(0.0, 0.0, 0.5, 0.42, colour)
         for side in (1, -1):
-            brush.polygon([(0.2 * side, -0.5), (1.0 * side, -0.12), (0.72 * side, 0.02), (1.0 * side, 0.2),
-                           (0.2 * side, 0.5)], colour)  # fmt: skip
+            brush.polygon(
+                [(0.2 * side, -0.5), (1.0 * side, -0.12), (0.72 * side, 0.02), (1.0 * side, 0.2), (0.2 * side, 0.5)],
+                colour,
+            )
     else:
         brush.polygon([(-0.4, 0.0), (-1.0, -0.55), (-0.86, 0.0), (-1.0, 0.55)], fin)
         brush.ellipse(0.1, 0.0, 0.8, 0.46, colour)

@@ -26,8 +26,13 @@ def learn_tokenizer(captions: Iterable[str]) -> CLIPTokenizer:
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = CLIPTokenizer(
         # by these names: transformers 5 ignores others without a word and makes a tokenizer of two tokens
-        vocab=vocabulary, merges=merges, unk_token=END, bos_token=START, eos_token=END, pad_token=END,
-    )  # fmt: skip
+        vocab=vocabulary,
+        merges=merges,
+        unk_token=END,
+        bos_token=START,
+        eos_token=END,
+        pad_token=END,
+    )
     tokenizer.model_max_length = LENGTH
     return tokenizer
 
