@@ -17,6 +17,7 @@ COMMANDS = {
     "data": ("training.data.cli", "build a clean data set from prompts and negative prompts; its statistics"),
     "sft": ("training.sft", "supervised fine-tuning: learn to write what people write"),
     "evaluate-text": ("training.evaluate_text", "term F1 of a model and of the baselines it must beat"),
+    "rl": ("training.rl.cli", "reinforcement learning: learn from pictures which negatives make them better"),
     "miniature": ("training.miniature.cli", "a complete small Stable Diffusion world: build it, check it"),
 }
 

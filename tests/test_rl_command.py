@@ -1,0 +1,108 @@
+"""The RL command on a whole world of real parts, at tiny sizes: pipeline, judges, policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import negopt
+from tests.tiny_policy import PROMPTS, tiny_policy
+from training.__main__ import main
+from training.miniature.build import Build
+from training.miniature.plan import TINY
+from training.samplers import Picture
+from training.samplers.in_process import DiffusersSampler
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("world")
+    Build(out, TINY).run()
+    return out
+
+
+@pytest.fixture(scope="module")
+def sampler(world: Path) -> DiffusersSampler:
+    return DiffusersSampler.open(world / "checkpoint", steps=2, guidance=3.0, batch=3)
+
+
+PICTURES = [Picture("a red house", "blurry", 1), Picture("a cat", "", 2), Picture("a cat", "text", 2)]
+
+
+def test_a_picture_does_not_depend_on_what_is_made_with_it(sampler: DiffusersSampler) -> None:
+    together = sampler.sample([*PICTURES, *PICTURES[::-1]])
+    assert together.shape[1] == 3
+    assert 0 <= together.min() <= together.max() <= 1
+    for number, picture in enumerate(PICTURES):
+        torch.testing.assert_close(sampler.sample([picture])[0], together[number], atol=2e-3, rtol=0)
+        torch.testing.assert_close(together[5 - number], together[number], atol=2e-3, rtol=0)
+    assert (together[0] - together[1]).abs().max() > 0.05
+
+
+def test_the_negative_prompt_and_the_seed_decide(sampler: DiffusersSampler) -> None:
+    plain, negated, reseeded = sampler.sample(
+        [Picture("a cat", "", 2), Picture("a cat", "blurry, text, cropped", 2), Picture("a cat", "", 3)]
+    )
+    assert (plain - negated).abs().max() > 1e-4
+    assert (plain - reseeded).abs().max() > 0.05
+
+
+def test_the_sampler_says_what_it_is(sampler: DiffusersSampler) -> None:
+    assert json.loads(json.dumps(dict(sampler.description)))["steps"] == 2
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(negopt.ModelError, match=r"Stable Diffusion checkpoint"):
+            DiffusersSampler.open(folder)
+
+
+def arguments(world: Path, tmp_path: Path, *more: str) -> list[str]:
+    model = tmp_path / "policy"
+    if not model.exists():
+        model.mkdir()
+        tiny_policy(model, anchor=0.0)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("\n".join(PROMPTS) + "\n\n")
+    given: dict[str, Any] = {
+        "--model": model / "model",
+        "--world": world,
+        "--prompts": prompts,
+        "--out": tmp_path / "out",
+    }
+    return ["rl", *(str(part) for pair in given.items() for part in pair), *more]
+
+
+def test_the_command_runs_from_sft_model_to_model(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = "--steps 2 --prompts-per-step 2 --copies 2 --sampler-steps 1 --max-terms 3".split()
+    assert main(arguments(world, tmp_path, *sizes, "--reward", "aesthetics=1,fidelity=0.5")) == 0
+    assert "pictures" in capsys.readouterr().out
+    assert negopt.load(tmp_path / "out" / "model").generate("a cat", max_terms=3).terms
+    state = json.loads((tmp_path / "out" / "checkpoint" / "state.json").read_text())
+    assert state["step"] == 2
+    assert {"aesthetics", "alignment", "fidelity", "kl", "reward"} <= set(state["history"][0])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--reward", "beauty=1"], "no judge is called 'beauty'"),
+        (["--copies", "1"], "at least 2 copies"),
+        (["--prompts-per-step", "9"], "fewer than the 9"),
+        (["--world", "/no/such/world"], "needs checkpoint/ and judges/"),
+        (["--prompts", "/no/such/file"], "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert main(arguments(world, tmp_path, *more)) in (1, 2)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error

@@ -1,0 +1,107 @@
+"""`python -m training rl`: arguments in, a run out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from negopt.errors import DataError, OptionError
+from negopt.locate import locate
+
+from .recipe import PRESETS, Recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, help="the SFT model to begin from: a folder, a name or a Hub id")
+    parser.add_argument("--world", type=Path, required=True, help="folder with checkpoint/ (diffusers) and judges/")
+    parser.add_argument("--prompts", type=Path, required=True, help="a data set folder, or a text file, one a line")
+    parser.add_argument("--out", type=Path, required=True, help="the run's folder; the model goes to OUT/model")
+    parser.add_argument("--reward", type=_weights, help="what counts how much: aesthetics=1,alignment=1,fidelity=1")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="group", help="set of defaults (group)")
+    parser.add_argument("--steps", type=int, help="steps of drawing, looking and learning")
+    parser.add_argument("--prompts-per-step", type=int, dest="per_step")
+    parser.add_argument("--copies", type=int, help="draws for each prompt, compared with each other")
+    parser.add_argument("--max-terms", type=int, help="the most terms of a negative prompt")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--kl-weight", type=float, help="price of a nat of divergence from the first policy")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--sampler-steps", type=int, default=8, help="denoising steps of a picture (8)")
+    parser.add_argument("--guidance", type=float, default=3.0, help="guidance scale of the pictures (3)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from training.allocator import keep_freed_memory
+
+    from .stage import Stage
+
+    keep_freed_memory()
+    recipe = recipe_of(args)
+    gallery = _gallery(args, recipe)
+    history = Stage(locate(args.model), _prompts(args.prompts), gallery, recipe, args.out).run()
+    quarter = max(1, len(history) // 4)
+    first, last = (sum(step["reward"] for step in part) / quarter for part in (history[:quarter], history[-quarter:]))
+    print(f"reward {first:.3f} at first, {last:.3f} at last, with {gallery.made} pictures; {args.out / 'model'}")
+    return 0
+
+
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    """The preset with what was given in its place; raises `OptionError`."""
+    recipe = PRESETS[args.preset]
+    changes = {"steps": args.steps, "prompts": args.per_step, "copies": args.copies, "max_terms": args.max_terms}
+    changes |= {"weights": args.reward, "seed": args.seed}
+    learning = {"learning_rate": args.learning_rate, "kl_weight": args.kl_weight}
+    learned = replace(recipe.learning, **_given(learning))
+    return replace(recipe, learning=learned, **_given(changes))
+
+
+def _given(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if value is not None}
+
+
+def _weights(text: str) -> dict[str, float]:
+    """Weights from "name=number,..."."""
+    weights = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=NUMBER") from None
+    return weights
+
+
+def _gallery(args: argparse.Namespace, recipe: Recipe) -> Any:
+    import torch
+
+    from training.miniature.rewards import judges_of
+    from training.rewards import WeightedReward
+    from training.samplers.in_process import DiffusersSampler
+
+    from .gallery import Gallery
+
+    for name in ("checkpoint", "judges"):
+        if not (args.world / name).is_dir():
+            raise OptionError(f"{args.world / name}: no such folder; --world needs checkpoint/ and judges/")
+    sampler = DiffusersSampler.open(
+        args.world / "checkpoint",
+        steps=args.sampler_steps,
+        guidance=args.guidance,
+        bf16=torch.cpu._is_avx512_bf16_supported(),
+    )
+    return Gallery(sampler, WeightedReward(judges_of(args.world / "judges"), recipe.weights))
+
+
+def _prompts(source: Path) -> list[str]:
+    """Those of a data set's training split, or the lines of a text file."""
+    if source.is_dir():
+        from training.data.dataset import load_split
+
+        return list(load_split(source, "train")["prompt"])
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read ({error.strerror or error})") from error
+    return [line.strip() for line in lines if line.strip()]
