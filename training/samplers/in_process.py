@@ -50,6 +50,7 @@ class DiffusersSampler:
             pipeline: Any = StableDiffusionPipeline.from_pretrained(folder, use_safetensors=True, safety_checker=None)
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{folder}: not a Stable Diffusion checkpoint that diffusers opens ({error})") from error
+        pipeline.to(torch.float32)  # in whatever precision the files are
         pipeline.unet.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
         return cls(pipeline, name=str(folder), **settings)
