@@ -106,3 +106,22 @@ def test_what_is_wrong_is_one_clear_line(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert message in error
+
+
+def test_the_evaluation_writes_its_page(
+    world: Path, tmp_path: Path, data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments(world, tmp_path)
+    given = f"--world {world} --data {data_folder} --out {tmp_path / 'report'} --prompts 3 --seeds 1 --sampler-steps 1"
+    assert (
+        main(["evaluate", *given.split(), "--models", f"SFT={tmp_path / 'policy' / 'model'}", "--max-terms", "3"]) == 0
+    )
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    for name in ("no negative", "best fixed list", "people", "nearest neighbour", "SFT"):
+        assert f"<td>{name}</td>" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
+    assert len(rows) == 1 + 5 * 6
+    for name in ("plot.png", "pictures.png"):
+        assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
+    assert "report.html" in capsys.readouterr().out

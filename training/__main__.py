@@ -18,6 +18,7 @@ COMMANDS = {
     "sft": ("training.sft", "supervised fine-tuning: learn to write what people write"),
     "evaluate-text": ("training.evaluate_text", "term F1 of a model and of the baselines it must beat"),
     "rl": ("training.rl.cli", "reinforcement learning: learn from pictures which negatives make them better"),
+    "evaluate": ("training.evaluation.cli", "which negatives make the best pictures: table and page"),
     "miniature": ("training.miniature.cli", "a complete small Stable Diffusion world: build it, check it"),
 }
 

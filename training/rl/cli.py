@@ -8,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from negopt.errors import DataError, OptionError
+from negopt.errors import DataError
 from negopt.locate import locate
+from training.world import add_world_arguments, open_gallery
 
 from .recipe import PRESETS, Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="the SFT model to begin from: a folder, a name or a Hub id")
-    parser.add_argument("--world", type=Path, required=True, help="folder with checkpoint/ (diffusers) and judges/")
+    add_world_arguments(parser)
     parser.add_argument("--prompts", type=Path, required=True, help="a data set folder, or a text file, one a line")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder; the model goes to OUT/model")
     parser.add_argument("--reward", type=_weights, help="what counts how much: aesthetics=1,alignment=1,fidelity=1")
@@ -28,8 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--kl-weight", type=float, help="price of a nat of divergence from the first policy")
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--sampler-steps", type=int, default=8, help="denoising steps of a picture (8)")
-    parser.add_argument("--guidance", type=float, default=3.0, help="guidance scale of the pictures (3)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     recipe = recipe_of(args)
-    gallery = _gallery(args, recipe)
+    gallery = open_gallery(args, recipe.weights)
     history = Stage(locate(args.model), _prompts(args.prompts), gallery, recipe, args.out).run()
     quarter = max(1, len(history) // 4)
     first, last = (sum(step["reward"] for step in part) / quarter for part in (history[:quarter], history[-quarter:]))
@@ -71,27 +70,6 @@ def _weights(text: str) -> dict[str, float]:
         except ValueError:
             raise argparse.ArgumentTypeError(f"{part!r} is not NAME=NUMBER") from None
     return weights
-
-
-def _gallery(args: argparse.Namespace, recipe: Recipe) -> Any:
-    import torch
-
-    from training.miniature.rewards import judges_of
-    from training.rewards import WeightedReward
-    from training.samplers.in_process import DiffusersSampler
-
-    from .gallery import Gallery
-
-    for name in ("checkpoint", "judges"):
-        if not (args.world / name).is_dir():
-            raise OptionError(f"{args.world / name}: no such folder; --world needs checkpoint/ and judges/")
-    sampler = DiffusersSampler.open(
-        args.world / "checkpoint",
-        steps=args.sampler_steps,
-        guidance=args.guidance,
-        bf16=torch.cpu._is_avx512_bf16_supported(),
-    )
-    return Gallery(sampler, WeightedReward(judges_of(args.world / "judges"), recipe.weights))
 
 
 def _prompts(source: Path) -> list[str]:
