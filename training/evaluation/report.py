@@ -40,7 +40,7 @@ img {{ max-width: 100% }} td img {{ width: 128px; height: 128px; image-rendering
 </style>
 <h1>{title}</h1><p>{facts}</p>
 <h2>What it does to the pictures</h2>{table}
-<p>In brackets: where the figure lies in 95 of 100 resamples of the prompts. All approaches began in the same noise.</p>
+<p>In small: where the figure lies in 95 of 100 resamples of the prompts. All approaches began in the same noise.</p>
 <img src="{plot}" alt="Each figure with its interval">
 <h2>Side by side</h2>{pictures}
 </html>
