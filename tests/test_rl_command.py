@@ -109,8 +109,13 @@ def test_what_is_wrong_is_one_clear_line(
 
 
 def test_the_evaluation_writes_its_page(
-    world: Path, tmp_path: Path, data_folder: Path, capsys: pytest.CaptureFixture[str]
+    world: Path,
+    tmp_path: Path,
+    data_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("training.evaluation.cli.PROMPTS_FOR_THE_LIST", 2)
     arguments(world, tmp_path)
     given = f"--world {world} --data {data_folder} --out {tmp_path / 'report'} --prompts 3 --seeds 1 --sampler-steps 1"
     assert (
