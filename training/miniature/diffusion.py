@@ -58,7 +58,9 @@ def text_config(tokenizer: CLIPTokenizer, width: int, layers: int) -> CLIPTextCo
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer, width: int, layers: int) -> CLIPTextModel:
-    return CLIPTextModel(text_config(tokenizer, width, layers))
+    encoder = CLIPTextModel(text_config(tokenizer, width, layers))
+    encoder.set_attn_implementation("eager")  # as in the UNet
+    return encoder
 
 
 def new_unet(latent_size: int, latent_channels: int, widths: tuple[int, ...], text_width: int) -> UNet2DConditionModel:

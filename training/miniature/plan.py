@@ -26,8 +26,8 @@ class Plan:
     text_width: int = 96
     text_layers: int = 2
     unet_widths: tuple[int, ...] = (64, 128)
-    unet_steps: int = 10_000
-    unet_batch: int = 48
+    unet_steps: int = 12_000
+    unet_batch: int = 32
     unet_rate: float = 1e-3
 
     clip_width: int = 128
