@@ -115,7 +115,7 @@ def test_the_evaluation_writes_its_page(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("training.evaluation.cli.PROMPTS_FOR_THE_LIST", 2)
+    monkeypatch.setattr("training.evaluation.cli.PROMPTS_FOR_THE_LIST", 12)
     arguments(world, tmp_path)
     given = f"--world {world} --data {data_folder} --out {tmp_path / 'report'} --prompts 3 --seeds 1 --sampler-steps 1"
     assert (

@@ -59,9 +59,9 @@ class WeightedReward:
         for name, judge in self.judges.items():
             scores = judge.score(observed[name])
             spread = scores.std().item()
-            if not spread > 0:
+            if not spread > 0 and self.weights.get(name):
                 raise OptionError(f"{name} gives all pictures of the warm-up the same score: it cannot be a reward")
-            self.normal[name] = scores.mean().item(), spread
+            self.normal[name] = scores.mean().item(), spread if spread > 0 else 1.0
 
     def __call__(self, observed: Observed) -> Reward:
         parts = {name: judge.score(observed[name]) for name, judge in self.judges.items()}
