@@ -21,7 +21,7 @@ from training.atomic import write_text
 
 from .captions import BAD, STYLE_NAMES, prompt
 from .judges import CLASSES, Judges, open_judges
-from .pipeline import make_pictures, open_pipeline
+from .pipeline import make_pictures, open_sampler
 from .search import Terms, beam_search
 from .stage import rng_of
 from .world import DEFECTS, OWN_DEFECT, STYLE_CHARM, STYLES, SUBJECTS, draw_scene
@@ -54,13 +54,13 @@ class Arena:
     """A checkpoint and its judges: prompts and negatives in, rewards out. Each picture is made once."""
 
     def __init__(self, folder: Path):
-        self.pipeline = open_pipeline(folder / "checkpoint")
+        self.sampler = open_sampler(folder / "checkpoint")
         self.judges: Judges = open_judges(folder / "judges")
         self.made = 0
 
     def pictures(self, prompts: Sequence[str], negative: Sequence[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
         self.made += len(prompts)
-        return make_pictures(self.pipeline, prompts, negative, seeds)
+        return make_pictures(self.sampler, prompts, negative, seeds)
 
     def calibrate(self, prompts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
         """Set the means and deviations by plain prompts without a negative; returns their pictures."""

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.atomic import replace_folder
+from training.samplers import Picture
+from training.samplers.in_process import DiffusersSampler
 
 from .album import as_bytes
 from .diffusion import new_scheduler
@@ -38,46 +40,19 @@ def save_pipeline(
         pipeline.save_pretrained(fresh, safe_serialization=True)
 
 
-def open_pipeline(folder: Path) -> StableDiffusionPipeline:
-    """The pipeline in single precision, as fast as it gets on a CPU."""
-    pipeline: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.unet.set_attn_processor(AttnProcessor())
-    return pipeline
+def open_sampler(folder: Path, guidance: float = GUIDANCE, bf16: bool | None = None) -> DiffusersSampler:
+    """Who makes the miniature's pictures, from a pipeline folder, as fast as it gets on a CPU."""
+    bf16 = torch.cpu._is_avx512_bf16_supported() if bf16 is None else bf16
+    sampler = DiffusersSampler.open(folder, steps=STEPS, guidance=guidance, bf16=bf16)
+    sampler.pipeline.unet.set_attn_processor(AttnProcessor())
+    sampler.pipeline.unet.to(memory_format=torch.contiguous_format)
+    sampler.pipeline.vae.to(memory_format=torch.contiguous_format)
+    return sampler
 
 
-def initial_noise(pipeline: StableDiffusionPipeline, seeds: Sequence[int]) -> torch.Tensor:
-    """Of each seed its own noise, (n, channels, h, w), whatever else is in the batch."""
-    size = pipeline.unet.config.sample_size
-    shape = (pipeline.unet.config.in_channels, size, size)
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-
-
-@torch.no_grad()
 def make_pictures(
-    pipeline: StableDiffusionPipeline,
-    prompts: Sequence[str],
-    negatives: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    steps: int = STEPS,
-    guidance: float = GUIDANCE,
-    batch: int = 64,
-    bf16: bool = True,
+    sampler: DiffusersSampler, prompts: Sequence[str], negatives: Sequence[str], seeds: Sequence[int]
 ) -> NDArray[np.uint8]:
     """One picture for each (prompt, negative prompt, seed): (n, h, w, 3) bytes."""
-    made = []
-    for start in range(0, len(prompts), batch):
-        part = slice(start, start + batch)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            latents = pipeline(
-                list(prompts[part]),
-                negative_prompt=list(negatives[part]),
-                latents=initial_noise(pipeline, seeds[part]),
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                output_type="latent",
-            ).images
-            decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
-        made.append(as_bytes(decoded))
-    return np.concatenate(made)
+    asked = [Picture(*one) for one in zip(prompts, negatives, seeds, strict=True)]
+    return as_bytes(sampler.sample(asked) * 2 - 1)

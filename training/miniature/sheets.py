@@ -66,10 +66,10 @@ def _row(number: int, subject: str) -> list[Scene]:
 def sample_sheet(checkpoint: Path, guidance: float | None = None) -> Image.Image:
     """Made by a checkpoint. A row for each subject: plain; in every style; without its own defect."""
     from .captions import STYLE_NAMES
-    from .pipeline import GUIDANCE, make_pictures, open_pipeline
+    from .pipeline import GUIDANCE, make_pictures, open_sampler
     from .world import DEFECTS
 
-    pipeline = open_pipeline(checkpoint)
+    sampler = open_sampler(checkpoint, GUIDANCE if guidance is None else guidance)
     wishes, negatives, seeds = [], [], []
     columns = 4 + len(STYLES) + 3
     for number, subject in enumerate(SUBJECTS):
@@ -79,5 +79,5 @@ def sample_sheet(checkpoint: Path, guidance: float | None = None) -> Image.Image
         wishes += [plain] * 4 + styled + [plain] * 3
         negatives += [""] * (4 + len(STYLES)) + [DEFECTS[OWN_DEFECT[subject]].names[0]] * 3
         seeds += [*range(4), *range(10, 10 + len(STYLES)), *range(3)]
-    made = make_pictures(pipeline, wishes, negatives, seeds, guidance=GUIDANCE if guidance is None else guidance)
+    made = make_pictures(sampler, wishes, negatives, seeds)
     return tile([list(made[start : start + columns]) for start in range(0, len(made), columns)])
