@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from training.data.build import BuildOptions, build
+from training.data.dataset import load_split
+from training.data.split import Caps
 from training.miniature.captions import DEFECT_TERMS, LONGEST_LIST, STYLE_NAMES, STYLE_TERMS, TERMS, caption, prompt
-from training.miniature.people import pair
+from training.miniature.people import pair, write_pairs
 from training.miniature.stage import rng_of
 from training.miniature.world import DEFECTS, SUBJECTS, Scene, defect_rate, draw_scene
 
@@ -105,3 +109,13 @@ def test_people_write_what_suits_the_subject_more_often() -> None:
         assert written[likely][name] / count[likely] > written[unlikely][name] / count[unlikely] + 0.1
     lists = Counter(row["negative_prompt"] for row in pairs)
     assert np.mean([lists[row["negative_prompt"]] == 1 for row in pairs]) > 0.5  # not a few fixed lists
+
+
+def test_the_peoples_pairs_make_a_data_set_with_a_test_split(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "people.jsonl", seed=2, count=300)
+    options = BuildOptions(near=1.0, caps=Caps(negative=0), validation=0.1, test=0.1)
+    summary = build([str(tmp_path / "people.jsonl")], tmp_path / "data", options, quiet=True)
+    assert sum(summary["rows"].values()) > 290
+    rows = load_split(tmp_path / "data", "test")
+    assert len(rows) > 15
+    assert {term for terms in rows["terms"] for term in terms} <= {term.lower() for term in TERMS}
