@@ -651,4 +651,8 @@ def test_xyz_says_what_is_wrong_before_the_first_picture(server: WebUI) -> None:
     ):
         with pytest.raises(urllib.error.HTTPError):
             _grid(server, label, value)
+        for _ in range(20):  # the report may come after the answer
+            if reason in server.text_of_log():
+                break
+            time.sleep(0.5)
         assert reason in server.text_of_log()
