@@ -73,8 +73,10 @@ class AestheticsHead(torch.nn.Module):
         self.layers = torch.nn.Sequential(
             torch.nn.Linear(width, 128),
             torch.nn.GELU(),
+            torch.nn.Dropout(0.2),
             torch.nn.Linear(128, 32),
             torch.nn.GELU(),
+            torch.nn.Dropout(0.1),
             torch.nn.Linear(32, 1),
         )
 
@@ -188,7 +190,7 @@ def train_aesthetics(
     minutes: float | None,
     facts: dict[str, Any],
 ) -> dict[str, Any]:
-    """The head alone, on embeddings made once."""
+    """The head alone, on embeddings made once. It begins anew for every CLIP."""
     known = torch.cat([embed_all(clip, views.painted), embed_all(clip, views.rebuilt)])
     worth = torch.tensor([scene.quality for scene in views.scenes] * 2)
     unknown = embed_all(clip, test.rebuilt)
@@ -202,7 +204,13 @@ def train_aesthetics(
         return {"r2": (1 - (head(unknown) - truth).square().mean() / truth.var()).item()}
 
     return Stage(
-        folder / "aesthetics", head, steps=steps, learning_rate=2e-3, every=1000, evaluate=evaluate, facts=facts
+        folder / f"aesthetics-{facts['clip']}",
+        head,
+        steps=steps,
+        learning_rate=2e-3,
+        every=1000,
+        evaluate=evaluate,
+        facts=facts,
     ).run(loss, minutes)
 
 

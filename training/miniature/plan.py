@@ -36,7 +36,7 @@ class Plan:
     clip_steps: int = 5_000
     clip_batch: int = 128
     clip_rate: float = 1e-3
-    head_steps: int = 5_000
+    head_steps: int = 3_000
     classifier_widths: tuple[int, ...] = (48, 96)
     classifier_steps: int = 3_000
     classifier_batch: int = 64
