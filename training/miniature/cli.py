@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="is this world fit for learning negative prompts? (figures)")
     check.add_argument("folder", type=Path, metavar="DIR", help="a folder that `build` wrote")
     check.add_argument("--prompts", type=int, default=64, help="prompts per gate (64)")
+    check.add_argument("--quick", action="store_true", help="without the search, which takes most of the time")
     check.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     people = actions.add_parser("people", help="prompts with the negatives that this world's people write")
     people.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON lines, for `data build`")
@@ -52,7 +53,7 @@ def _check(args: argparse.Namespace) -> int:
     from .check import check
 
     keep_freed_memory()
-    return 0 if check(args.folder, prompts=args.prompts, report=args.json) else 1
+    return 0 if check(args.folder, prompts=args.prompts, report=args.json, quick=args.quick) else 1
 
 
 def _people(args: argparse.Namespace) -> int:
