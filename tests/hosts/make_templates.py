@@ -6,16 +6,14 @@ NEGOPT_COMFYUI_DIR=... NEGOPT_COMFYUI_PYTHON=... NEGOPT_COMFYUI_CHECKPOINT=... p
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from .comfyui_server import CHECKPOINTS, ComfyUI
-from .page import frame, open_page, press_write
+from .graphs import Node, build, photograph
+from .page import open_page, press_write
 from .server import ROOT
 
 FOLDER = ROOT / "example_workflows"
@@ -29,16 +27,16 @@ SOURCES = {
 """Where the page offers to fetch a missing checkpoint from, as ComfyUI's own templates do."""
 
 
-@dataclass(frozen=True)
-class Node:
-    """One node: its widgets by name, and its inputs by name as (key of the other node, name of its output)."""
-
-    kind: str
-    at: tuple[int, int]
-    size: tuple[int, int] = (0, 0)
-    widgets: dict[str, Any] = field(default_factory=dict)
-    links: dict[str, tuple[str, str]] = field(default_factory=dict)
-    title: str = ""
+OFFER_CHECKPOINTS = """
+(sources) => {
+  for (const loader of app.graph._nodes.filter(node => node.type === "CheckpointLoaderSimple")) {
+    const name = loader.widgets[0].value
+    loader.properties.models = [{ name, url: sources[name] + name, directory: "checkpoints" }]
+  }
+  return app.graph.serialize()
+}
+"""
+"""Names each checkpoint's source; returns the saved workflow."""
 
 
 def note(text: str, at: tuple[int, int], size: tuple[int, int]) -> Node:
@@ -194,43 +192,6 @@ TEMPLATES: dict[str, dict[str, Node]] = {
     },
 }
 
-BUILD = """
-(nodes) => {
-  app.graph.clear()
-  const made = {}
-  for (const [key, wanted] of Object.entries(nodes)) {
-    const node = LiteGraph.createNode(wanted.kind)
-    app.graph.add(node)
-    node.pos = wanted.at
-    if (wanted.title) node.title = wanted.title
-    for (const [name, value] of Object.entries(wanted.widgets))
-      (name ? node.widgets.find(w => w.name === name) : node.widgets[0]).value = value
-    if (wanted.size[0]) node.setSize(wanted.size)
-    made[key] = node
-  }
-  for (const [key, wanted] of Object.entries(nodes))
-    for (const [input, [from, output]] of Object.entries(wanted.links)) {
-      const source = made[from].outputs.findIndex(o => (o.label ?? o.name) === output)
-      const target = made[key].inputs.findIndex(i => i.name === input)
-      if (source < 0 || target < 0) throw new Error(`${key}.${input} from ${from}.${output}`)
-      made[from].connect(source, made[key], target)
-    }
-  for (const [key, wanted] of Object.entries(nodes))
-    if (wanted.kind === "CheckpointLoaderSimple")
-      made[key].properties.models = [{ name: wanted.widgets.ckpt_name, url: wanted.source, directory: "checkpoints" }]
-  return app.graph.serialize()
-}
-"""
-
-
-def described(nodes: dict[str, Node]) -> dict[str, dict[str, Any]]:
-    """The nodes as the page's script wants them."""
-    table = {key: vars(node) | {"size": list(node.size)} for key, node in nodes.items()}
-    for values in table.values():
-        name = values["widgets"].get("ckpt_name")
-        values["source"] = SOURCES[name] + name if name else ""
-    return table
-
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
@@ -243,31 +204,28 @@ def main() -> None:
         server.prepare()
         server.start()
         try:
-            build(server)
+            make(server)
         finally:
             server.stop()
 
 
-def build(server: ComfyUI) -> None:
+def make(server: ComfyUI) -> None:
     from PIL import Image
 
     FOLDER.mkdir(exist_ok=True)
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     with open_page(server, 1680, 920) as page:
         for name, nodes in TEMPLATES.items():
-            workflow = page.evaluate(BUILD, described(nodes))
-            x, y, width, height = frame(page)
+            build(page, nodes)
             press_write(page, nodes["negopt"].kind)
-            page.wait_for_timeout(500)
-            whole = Image.open(io.BytesIO(page.screenshot()))
-            space = 14
-            picture = whole.crop((int(x - space), int(y - space), int(x + width + space), int(y + height + space)))
+            whole, picture = photograph(page)
+            workflow = page.evaluate(OFFER_CHECKPOINTS, SOURCES)
             picture.thumbnail((2 * THUMBNAIL[0], 2 * THUMBNAIL[1]), Image.Resampling.LANCZOS)
-            picture.convert("RGB").save(FOLDER / f"{name}.jpg", quality=82, optimize=True)
+            picture.save(FOLDER / f"{name}.jpg", quality=82, optimize=True)
             text = json.dumps(workflow, ensure_ascii=False, indent=1)
             (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
             if name == PICTURED:
-                whole.convert("RGB").save(PICTURE, optimize=True)
+                whole.save(PICTURE, optimize=True)
             print(name)
 
 

@@ -24,25 +24,32 @@ FLAGS = [
 
 
 @contextmanager
-def open_page(server: ComfyUI, width: int = 1500, height: int = 1000) -> Iterator[Page]:
-    """The page, ready, with an empty graph. Clipboard allowed."""
+def open_page(
+    server: ComfyUI, width: int = 1500, height: int = 1000, *, language: str = "en", zoom: float = 1.0
+) -> Iterator[Page]:
+    """The page in a language of ComfyUI's, ready, with an empty graph. Clipboard allowed."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        context = browser.new_context(viewport={"width": width, "height": height})
+        context = browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=zoom)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
-        page.goto(server.url)
-        page.wait_for_function(
-            "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.NegOpt)", timeout=180_000
-        )
-        page.wait_for_timeout(2500)
-        page.keyboard.press("Escape")
-        page.evaluate("async () => await app.extensionManager.setting.set('Comfy.Minimap.Visible', false)")
+        _load(page, server.url)
+        for setting, value in {"Comfy.Minimap.Visible": False, "Comfy.Locale": language}.items():
+            page.evaluate("async ([id, value]) => await app.extensionManager.setting.set(id, value)", [setting, value])
+        if language != "en":
+            _load(page, server.url)
         page.evaluate("() => app.graph.clear()")
         yield page
         browser.close()
+
+
+def _load(page: Page, url: str) -> None:
+    page.goto(url)
+    page.wait_for_function("!!(window.app?.graph && window.LiteGraph?.registered_node_types?.NegOpt)", timeout=180_000)
+    page.wait_for_timeout(2500)
+    page.keyboard.press("Escape")
 
 
 def load_workflow(page: Page, workflow: dict[str, Any]) -> None:
@@ -78,12 +85,14 @@ def frame(page: Page) -> list[float]:
 def press_write(page: Page, kind: str) -> None:
     """Press Write on the first node of a kind, and wait for the answer."""
     page.evaluate(
-        "(kind) => app.graph._nodes.find(n => n.type === kind).widgets.find(w => w.name === 'Write').callback()", kind
+        """(kind) => { const node = app.graph._nodes.find(n => n.type === kind)
+                       node.negoptBox.replaceChildren()
+                       node.widgets.find(w => w.name === 'Write').callback() }""",
+        kind,
     )
     page.wait_for_function(
-        """(kind) => { const box = app.graph._nodes.find(n => n.type === kind).negoptBox
-                       const hint = box.querySelector('.negopt-hint')?.textContent ?? ''
-                       return box.textContent && !/^(Writing|The negative prompt shows)/.test(hint) }""",
+        """(kind) => { const node = app.graph._nodes.find(n => n.type === kind)
+                       return !!node.negoptBox.querySelector('.negopt-entry, .negopt-failure') }""",
         arg=kind,
         timeout=60_000,
     )
