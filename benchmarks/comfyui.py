@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Sample, machine, milliseconds, table
 from benchmarks.prompts import PROMPTS
-from tests.hosts.comfyui_server import ComfyUI, messages
+from tests.hosts.comfyui_server import ComfyUI, messages, server_of_environment
 from tests.hosts.server import ROOT
 
 Row = tuple[str, Sample, str]
@@ -48,14 +47,8 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     host, python = Path(os.environ["NEGOPT_COMFYUI_DIR"]), os.environ["NEGOPT_COMFYUI_PYTHON"]
     rows: list[Row] = [("loading the pack at start-up", loading(host, python, max(5, repeats // 2)), "under 100 ms")]
-    with tempfile.TemporaryDirectory() as scratch:
-        server = ComfyUI(host, python, Path(scratch))
-        server.prepare()
-        server.start()
-        try:
-            rows += runs(server, repeats)
-        finally:
-            server.stop()
+    with server_of_environment() as server:
+        rows += runs(server, repeats)
     print(machine())
     print(table(["what", "median (quartiles)", "wanted"], [[name, shown(s), wanted] for name, s, wanted in rows]))
 

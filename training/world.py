@@ -21,20 +21,13 @@ def add_world_arguments(parser: argparse.ArgumentParser) -> None:
 
 def open_gallery(args: argparse.Namespace, weights: Mapping[str, float]) -> Gallery:
     """The world of the arguments, with `weights` for its judges; raises `OptionError` or `ModelError`."""
-    import torch
-
+    from training.miniature.pipeline import open_sampler
     from training.miniature.rewards import judges_of
     from training.rewards import WeightedReward
     from training.rl.gallery import Gallery
-    from training.samplers.in_process import DiffusersSampler
 
     for name in ("checkpoint", "judges"):
         if not (args.world / name).is_dir():
             raise OptionError(f"{args.world / name}: no such folder; --world needs checkpoint/ and judges/")
-    sampler = DiffusersSampler.open(
-        args.world / "checkpoint",
-        steps=args.sampler_steps,
-        guidance=args.guidance,
-        bf16=torch.cpu._is_avx512_bf16_supported(),
-    )
+    sampler = open_sampler(args.world / "checkpoint", steps=args.sampler_steps, guidance=args.guidance)
     return Gallery(sampler, WeightedReward(judges_of(args.world / "judges"), weights))

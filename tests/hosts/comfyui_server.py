@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +69,25 @@ class ComfyUI(HostServer):
                 return dict(record)
             time.sleep(0.02)
         raise TimeoutError(f"the graph did not end; the server's log ends:\n{self.text_of_log()[-3000:]}")
+
+
+@contextmanager
+def server_of_environment() -> Iterator[ComfyUI]:
+    """A running server as NEGOPT_COMFYUI_DIR, _PYTHON and perhaps _CHECKPOINT say, in a folder that goes with it."""
+    checkpoint = os.environ.get("NEGOPT_COMFYUI_CHECKPOINT")
+    with tempfile.TemporaryDirectory() as scratch:
+        server = ComfyUI(
+            Path(os.environ["NEGOPT_COMFYUI_DIR"]),
+            os.environ["NEGOPT_COMFYUI_PYTHON"],
+            Path(scratch),
+            checkpoint=Path(checkpoint) if checkpoint else None,
+        )
+        server.prepare()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 def messages(record: dict[str, Any], kind: str) -> list[dict[str, Any]]:

@@ -5,11 +5,7 @@ NEGOPT_COMFYUI_DIR=... NEGOPT_COMFYUI_PYTHON=... NEGOPT_COMFYUI_CHECKPOINT=... p
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
-from .comfyui_server import CHECKPOINTS, ComfyUI
+from .comfyui_server import CHECKPOINTS, ComfyUI, server_of_environment
 from .graphs import Node, build, photograph
 from .page import open_page, press_write
 from .server import ROOT
@@ -59,20 +55,9 @@ PICTURES: dict[str, dict[str, Node]] = {
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        server = ComfyUI(
-            Path(os.environ["NEGOPT_COMFYUI_DIR"]),
-            os.environ["NEGOPT_COMFYUI_PYTHON"],
-            Path(scratch),
-            checkpoint=Path(os.environ["NEGOPT_COMFYUI_CHECKPOINT"]),
-        )
-        server.prepare()
-        server.start()
-        try:
-            for language, suffix in LANGUAGES.items():
-                make(server, language, suffix)
-        finally:
-            server.stop()
+    with server_of_environment() as server:
+        for language, suffix in LANGUAGES.items():
+            make(server, language, suffix)
 
 
 def make(server: ComfyUI, language: str, suffix: str) -> None:

@@ -40,10 +40,12 @@ def save_pipeline(
         pipeline.save_pretrained(fresh, safe_serialization=True)
 
 
-def open_sampler(folder: Path, guidance: float = GUIDANCE, bf16: bool | None = None) -> DiffusersSampler:
+def open_sampler(
+    folder: Path, *, steps: int = STEPS, guidance: float = GUIDANCE, bf16: bool | None = None
+) -> DiffusersSampler:
     """Who makes the miniature's pictures, from a pipeline folder, as fast as it gets on a CPU."""
     bf16 = torch.cpu._is_avx512_bf16_supported() if bf16 is None else bf16
-    sampler = DiffusersSampler.open(folder, steps=STEPS, guidance=guidance, bf16=bf16)
+    sampler = DiffusersSampler.open(folder, steps=steps, guidance=guidance, bf16=bf16)
     sampler.pipeline.unet.set_attn_processor(AttnProcessor())
     sampler.pipeline.unet.to(memory_format=torch.contiguous_format)
     sampler.pipeline.vae.to(memory_format=torch.contiguous_format)

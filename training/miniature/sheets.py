@@ -69,7 +69,7 @@ def sample_sheet(checkpoint: Path, guidance: float | None = None) -> Image.Image
     from .pipeline import GUIDANCE, make_pictures, open_sampler
     from .world import DEFECTS
 
-    sampler = open_sampler(checkpoint, GUIDANCE if guidance is None else guidance)
+    sampler = open_sampler(checkpoint, guidance=GUIDANCE if guidance is None else guidance)
     wishes, negatives, seeds = [], [], []
     columns = 4 + len(STYLES) + 3
     for number, subject in enumerate(SUBJECTS):
