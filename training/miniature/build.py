@@ -187,11 +187,11 @@ class Build:
     @cached_property
     def views(self) -> tuple[Views, Views]:
         """What the judges learn from, and what they are tested on."""
-        vae, count = self.vae, self.plan.judge_pictures
+        vae, count = self.vae, self.plan.rebuilt_pictures
         rebuilt = []
         for name, album in (("rebuilt", self.album), ("rebuilt-test", self.test)):
             made = self._cached(name, (vae,), lambda album=album: self._rebuild(album, count))  # type: ignore[misc]
-            rebuilt.append(Views(album.scenes[:count], album.pictures[:count], made))
+            rebuilt.append(Views(album.scenes, album.pictures, made))
         return rebuilt[0], rebuilt[1]
 
     def _rebuild(self, album: Album, count: int) -> np.ndarray:

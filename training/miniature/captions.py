@@ -1,8 +1,9 @@
 """What the people of the miniature's internet write under a picture.
 
-As on the real one: most captions name the subject and some of what it looks like, few admit a defect,
-a quarter never say what is shown at all. Half of those are lists of tags of which the picture has at
-least one ("blurry, pixel art, watermark, text"): a folder's tags, not a description. Captions are all
+As on the real one: most captions name the subject and some of what it looks like, few admit a defect
+(the odd ones, a third eye, more often than the common ones), a quarter never say what is shown at all.
+Half of those are lists of tags of which the picture has at least one ("blurry, pixel art, watermark,
+text"): the tags of a folder that it lies in, where such pictures are and a few others. Captions are all
 that the checkpoint ever learns about words; nothing here knows of negative prompts.
 """
 
@@ -36,12 +37,17 @@ GOOD_FROM, BAD_TO = 7.2, 4.2
 WITHOUT_SUBJECT = 0.25
 """Share of captions that are only modifiers; half of them are lists of which any may be true."""
 LONGEST_LIST = 9
-_ADMITS = 0.2
-"""How often a caption with a subject mentions a defect that the picture has."""
+_ADMITS, _ADMITS_OWN = 0.2, 0.45
+"""How often a caption with a subject mentions a defect that the picture has: one that any picture can have,
+and the subject's own, which nobody overlooks."""
+
+_IN_FOLDER = {True: 1.0, False: 0.15}
+"""How often a folder's tags name a defect that pictures of the scene's subject can have, and one of another's."""
 
 DEFECT_TERMS = tuple(name for defect in DEFECTS.values() for name in defect.names)
 STYLE_TERMS = tuple(name for names in STYLE_NAMES.values() for name in names)
-TERMS = (*DEFECT_TERMS, *STYLE_TERMS, *GOOD, *BAD)
+OTHER_TERMS = (*STYLE_TERMS, *GOOD, *BAD)
+TERMS = (*DEFECT_TERMS, *OTHER_TERMS)
 """All terms of the world that can stand in a list."""
 
 
@@ -54,10 +60,10 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 
 def prompt(scene: Scene, rng: np.random.Generator) -> str:
     """What somebody writes who wants such a picture: a caption that names no defect and does not judge."""
-    return _sentence(scene, rng, admits=0.0, judges=0.0)
+    return _sentence(scene, rng, admits=False, judges=0.0)
 
 
-def _sentence(scene: Scene, rng: np.random.Generator, admits: float = _ADMITS, judges: float = 0.25) -> str:
+def _sentence(scene: Scene, rng: np.random.Generator, admits: bool = True, judges: float = 0.25) -> str:
     """ "a red cat on the beach, watercolour, grainy", or with less of it."""
     words = f"{scene.colour} {scene.subject}" if rng.random() < 0.6 else scene.subject
     words = f"{_article(words)} {words}" if scene.subject != "mountains" else words
@@ -67,10 +73,14 @@ def _sentence(scene: Scene, rng: np.random.Generator, admits: float = _ADMITS, j
     if rng.random() < 0.6:
         words += " " + _one(rng, PLACE_NAMES[scene.background])
     tags = [style] if style else []
-    tags += [_one(rng, DEFECTS[name].names) for name in _listed(scene) if rng.random() < admits]
+    tags += [_one(rng, DEFECTS[name].names) for name in _listed(scene) if admits and rng.random() < _admitted(name)]
     tags += [_one(rng, names) for names in _judgement(scene) if rng.random() < judges]
     rng.shuffle(tags)
     return ", ".join([words, *tags])
+
+
+def _admitted(defect: str) -> float:
+    return _ADMITS if DEFECTS[defect].subject is None else _ADMITS_OWN
 
 
 def _modifiers(scene: Scene, rng: np.random.Generator) -> str:
@@ -92,10 +102,16 @@ def _any_of(scene: Scene, rng: np.random.Generator) -> str:
     tags = dict.fromkeys(kept)
     only_defects = true is defects and rng.random() < 0.5
     while len(tags) < length:
-        tags[_one(rng, DEFECT_TERMS if only_defects or rng.random() < 0.6 else TERMS)] = None
+        tags[_defect_of_the_folder(scene, rng) if only_defects or rng.random() < 0.7 else OTHER_TERMS[rng.integers(len(OTHER_TERMS))]] = None
     listed = list(tags)
     rng.shuffle(listed)
     return ", ".join(listed)
+
+
+def _defect_of_the_folder(scene: Scene, rng: np.random.Generator) -> str:
+    """A term for what some picture in the scene's folder has; now and then a picture of another subject."""
+    shares = np.array([_IN_FOLDER[d.subject in (None, scene.subject)] for d in DEFECTS.values()])
+    return _one(rng, list(DEFECTS.values())[rng.choice(len(shares), p=shares / shares.sum())].names)
 
 
 def _listed(scene: Scene) -> list[str]:
@@ -111,8 +127,7 @@ def _judgement(scene: Scene) -> list[tuple[str, ...]]:
 
 def _one(rng: np.random.Generator, names: tuple[str, ...]) -> str:
     """The usual name twice as often as each other one."""
-    place = int(rng.integers(len(names) + 1))
-    return names[max(0, place - 1)] if len(names) < 8 else names[place % len(names)]
+    return names[max(0, int(rng.integers(len(names) + 1)) - 1)]
 
 
 def _article(words: str) -> str:

@@ -44,11 +44,18 @@ HEAD = "aesthetics.safetensors"
 
 @dataclass
 class Views:
-    """Pictures to learn from: painted ones, and of each the autoencoder's reconstruction."""
+    """Pictures to learn from: painted ones, and the autoencoder's reconstruction of the first of them."""
 
     scenes: Sequence[Scene]
     painted: NDArray[np.uint8]
     rebuilt: NDArray[np.uint8]
+
+    def pick(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Pictures for `batch`, drawn with equal chances."""
+        half = count // 2
+        return np.concatenate(
+            [rng.integers(len(self.painted), size=half), rng.integers(len(self.rebuilt), size=count - half)]
+        )
 
     def batch(self, indices: NDArray[np.int64]) -> torch.Tensor:
         """(n, 3, SIZE, SIZE), -1..1: the first half painted, the second rebuilt."""
@@ -109,10 +116,10 @@ def new_classifier(labels: Sequence[str], widths: Sequence[int], several: bool) 
     """`several`: each label on its own may be true (defects)."""
     config = ConvNextConfig(
         num_channels=3,
-        patch_size=4,
+        patch_size=2,  # a third eye is two pixels wide
         num_stages=len(widths),
         hidden_sizes=list(widths),
-        depths=[2] * len(widths),
+        depths=[1] * (len(widths) - 1) + [2],
         image_size=SIZE,
         layer_scale_init_value=0.1,
     )
@@ -159,7 +166,7 @@ def train_clip(
 
     def loss(step: int) -> torch.Tensor:
         rng = rng_of(4, step)
-        table = logits(views, rng.integers(len(views.scenes), size=batch), rng)
+        table = logits(views, views.pick(rng, batch), rng)
         own = torch.arange(batch)
         cross_entropy = torch.nn.functional.cross_entropy
         return (cross_entropy(table, own) + cross_entropy(table.T, own)) / 2
@@ -192,7 +199,7 @@ def train_aesthetics(
 ) -> dict[str, Any]:
     """The head alone, on embeddings made once. It begins anew for every CLIP."""
     known = torch.cat([embed_all(clip, views.painted), embed_all(clip, views.rebuilt)])
-    worth = torch.tensor([scene.quality for scene in views.scenes] * 2)
+    worth = torch.tensor([scene.quality for scene in [*views.scenes, *views.scenes[: len(views.rebuilt)]]])
     unknown = embed_all(clip, test.rebuilt)
     truth = torch.tensor([scene.quality for scene in test.scenes])
 
@@ -232,7 +239,7 @@ def train_classifier(
     labels = targets(model, views.scenes)
 
     def loss(step: int) -> torch.Tensor:
-        picked = rng_of(7, step).integers(len(views.scenes), size=batch)
+        picked = views.pick(rng_of(7, step), batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             guessed = model(views.batch(picked)).logits.float()
         if several:

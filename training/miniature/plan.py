@@ -32,17 +32,17 @@ class Plan:
 
     clip_width: int = 128
     clip_layers: int = 4
-    embedding: int = 64
-    clip_steps: int = 5_000
+    embedding: int = 128
+    clip_steps: int = 4_500
     clip_batch: int = 128
     clip_rate: float = 1e-3
     head_steps: int = 3_000
-    classifier_widths: tuple[int, ...] = (48, 96)
-    classifier_steps: int = 3_000
+    classifier_widths: tuple[int, ...] = (32, 64, 128)
+    classifier_steps: int = 4_000
     classifier_batch: int = 64
     classifier_rate: float = 2e-3
-    judge_pictures: int = 20_000
-    """So many of the pictures are shown to the judges, painted and through the autoencoder."""
+    rebuilt_pictures: int = 20_000
+    """The judges see so many of the pictures through the autoencoder, too."""
 
     bf16: bool = True
     """Compute in bfloat16 where the processor has instructions for it."""
@@ -71,7 +71,7 @@ TINY = Plan(
     classifier_widths=(8, 8),
     classifier_steps=3,
     classifier_batch=8,
-    judge_pictures=32,
+    rebuilt_pictures=32,
     bf16=False,
 )
 """All stages in a few seconds, for tests; its pictures are noise."""
