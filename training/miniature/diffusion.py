@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from .captions import caption
@@ -26,17 +26,15 @@ UNCONDITIONED = 0.12
 """Share of captions that are left out, for classifier-free guidance."""
 
 
-def new_scheduler() -> DDIMScheduler:
-    return DDIMScheduler(
+def new_scheduler() -> UniPCMultistepScheduler:
+    """UniPC (Zhao et al. 2023, arXiv:2302.04867): its 5 steps come as near to 50 of DDIM as 8 of DDIM do."""
+    return UniPCMultistepScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,
         beta_end=0.012,
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        steps_offset=1,  # no meaning with trailing spacing, but diffusers asks for it
     )
 
 
