@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 import torch
 
 from training.rewards import Aesthetics, WeightedReward
@@ -65,3 +66,14 @@ def test_it_remembers_across_a_checkpoint() -> None:
     empty, _ = gallery()
     empty.load_state_dict(gallery()[0].state_dict())
     assert empty.observe(WANTED[:1])["aesthetics"].shape == (1, 1)
+
+
+def test_a_bar_shows_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.rl.gallery.AT_ONCE", 2)
+    made, sampler = gallery()
+    plain, _ = gallery()
+    assert torch.equal(made.observe(WANTED, "looking")["aesthetics"], plain.observe(WANTED)["aesthetics"])
+    assert sampler.asked == [WANTED[0], WANTED[1], WANTED[3]]
+    shown = capsys.readouterr().err
+    assert "looking" in shown
+    assert "3/3" in shown
