@@ -76,10 +76,12 @@ def decode(
     shared: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] | None = None,
     anchor: float = 0.0,
+    first: Tensor | None = None,
 ) -> list[list[Decoded]]:
     """Writes `alternatives` sequences for each prompt; returns them by prompt.
 
-    input_ids [B, S] int64 and mask [B, S] bool (True at real tokens; None: all are) are the prompts.
+    input_ids [B, S] int64 and mask [B, S] bool (True at real tokens; None: all are) are the prompts, `first`
+    [B, d_model], if given, is the embedding of what the encoder reads before each.
     `rules`, `generators` and `prefixes` hold B * alternatives entries, the alternatives of a prompt side by
     side. A sequence goes on from its prefix (of any tokens; not part of what is returned, nor shown to its
     rule) and ends when its rule says so, after `max_steps` tokens, or when its rule allows no token.
@@ -120,7 +122,7 @@ def decode(
         return []
     choose = _Chooser(net, rules, temperature, top_p, generators, alternatives, diversity, end_token, shared, anchor)
     longest = max(map(len, given))
-    cache = net.start(net.encode(input_ids, mask), longest + max_steps, copies=alternatives)
+    cache = net.start(net.encode(input_ids, mask, first), longest + max_steps, copies=alternatives)
     decoded = [Decoded() for _ in range(rows)]
     alive = list(range(rows))
     tokens = [net.config.decoder_start_token_id] * rows

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -26,9 +26,10 @@ from .decoding import Decoded, Rule, decode
 from .errors import ModelError, OptionError
 from .guard import Guard
 from .locate import CONFIG, SETTINGS, TOKENIZER, locate
-from .model_files import Settings, read_json, read_weights
+from .model_files import Settings, read_json, read_preferences, read_weights
 from .network import T5, T5Config
 from .options import Options
+from .preference import Preferences
 from .prompt import read_prompt
 from .rollout import RecordingRule, Rollout
 from .rules import CountTokens, Task, TermRule, Vocabulary, writable_tokens
@@ -83,6 +84,11 @@ class Generator:
     (`clip_tokens.ClipTokenCounter(...).count`); otherwise a safe estimate serves. `embedding_name` says
     how the host writes the name of a textual-inversion file, or None if it has no such file: then the name
     is not written; otherwise names are written as their files are usually called.
+
+    `preferences`, of a model that was trained for every weighting of several metrics, lets callers say by `prefer`
+    which of them shall count how much: `prefer={"aesthetics": 1, "alignment": 0.5}`. Weights are relative, metrics
+    left out count nothing, and without `prefer` all count alike. `OptionError` for a metric that the model does not
+    know, for weights that say nothing, and for any preference where a model has none.
     """
 
     def __init__(
@@ -94,10 +100,12 @@ class Generator:
         count_tokens: CountTokens | None = None,
         embedding_name: EmbeddingName | None = None,
         guard: Guard | None = None,
+        preferences: Preferences | None = None,
     ) -> None:
         self.network = network
         self.tokenizer = tokenizer
         self.settings = settings or Settings()
+        self.preferences = preferences
         self._guard = guard
         self._count = lru_cache(maxsize=16384)(count_tokens or estimate_tokens)
         self._embedding_name = embedding_name or str
@@ -117,7 +125,10 @@ class Generator:
             network = T5(config, read_weights(folder), device, writable=writable_tokens(tokenizer, settings, config))
         except ModelError as error:
             raise ModelError(f"{folder}: {error}") from error
-        return cls(network, tokenizer, settings, **parts)
+        preferences = read_preferences(folder, settings.metrics, config.d_model)
+        if preferences:
+            preferences = replace(preferences, vectors=preferences.vectors.to(network.device, network.dtype))
+        return cls(network, tokenizer, settings, preferences=preferences, **parts)
 
     def beside(
         self, *, count_tokens: CountTokens | None = None, embedding_name: EmbeddingName | None = None
@@ -131,12 +142,17 @@ class Generator:
             twin._embedding_name = embedding_name
         return twin
 
-    def carrying(self, network: T5) -> Generator:
+    def carrying(self, network: T5, preferences: Preferences | None = None) -> Generator:
         """The same model with other weights, in a network of the same configuration on the same device."""
         twin = copy(self)
         twin._vocabulary = self._vocabulary
-        twin.network = network
+        twin.network, twin.preferences = network, preferences
         return twin
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What `prefer` can weigh; nothing for most models."""
+        return self.preferences.metrics if self.preferences else ()
 
     @cached_property
     def guard(self) -> Guard:
@@ -147,35 +163,47 @@ class Generator:
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(self.tokenizer, self.network, self.guard, self.settings)
 
-    def generate(self, prompt: str, **options: Any) -> NegativePrompt:
-        """The negative prompt for one prompt; `options` are those of `negopt.OPTIONS`."""
-        return self.generate_batch([prompt], **options)[0]
+    def generate(self, prompt: str, *, prefer: Mapping[str, float] | None = None, **options: Any) -> NegativePrompt:
+        """The negative prompt for one prompt; `options` are those of `negopt.OPTIONS`, `prefer` has the weights of
+        the model's metrics if it has preferences."""
+        return self.generate_batch([prompt], prefer=prefer, **options)[0]
 
-    def generate_batch(self, prompts: Iterable[str], **options: Any) -> list[NegativePrompt]:
+    def generate_batch(
+        self, prompts: Iterable[str], *, prefer: Mapping[str, float] | None = None, **options: Any
+    ) -> list[NegativePrompt]:
         """A negative prompt for each prompt, in order."""
-        return list(self.stream(prompts, **options))
+        return list(self.stream(prompts, prefer=prefer, **options))
 
-    def stream(self, prompts: Iterable[str], **options: Any) -> Iterator[NegativePrompt]:
+    def stream(
+        self, prompts: Iterable[str], *, prefer: Mapping[str, float] | None = None, **options: Any
+    ) -> Iterator[NegativePrompt]:
         """As `generate_batch`, but yields each answer as its batch is done; `prompts` may be endless.
 
         Raises `OptionError` for a bad option before anything is read.
         """
-        checked = Options.of(options)
-        return self._stream(prompts, checked)
+        return self._stream(prompts, Options.of(options), self._shares(prefer))
 
-    def _stream(self, prompts: Iterable[str], options: Options) -> Iterator[NegativePrompt]:
+    def _stream(self, prompts: Iterable[str], options: Options, shares: tuple[float, ...]) -> Iterator[NegativePrompt]:
         batch: list[str] = []
         for prompt in prompts:
             batch.append(prompt)
             if len(batch) == BATCH:
-                yield from self._answer(batch, options)
+                yield from self._answer(batch, options, shares)
                 batch = []
         if batch:
-            yield from self._answer(batch, options)
+            yield from self._answer(batch, options, shares)
 
-    def _answer(self, prompts: Sequence[str], options: Options) -> list[NegativePrompt]:
+    def _shares(self, prefer: Mapping[str, float] | None) -> tuple[float, ...]:
+        """What each metric counts; nothing for a model without preferences."""
+        if self.preferences:
+            return self.preferences.shares(prefer)
+        if prefer:
+            raise OptionError("prefer: this model was not trained for preferences; leave it out or use another model")
+        return ()
+
+    def _answer(self, prompts: Sequence[str], options: Options, shares: tuple[float, ...]) -> list[NegativePrompt]:
         """The answers for one batch."""
-        tasks = [self._task(prompt, options) for prompt in prompts]
+        tasks = [self._task(prompt, options, shares) for prompt in prompts]
         rules = [
             TermRule(self._vocabulary, task, self._count, self._spelled) for task in tasks for _ in range(options.n)
         ]
@@ -224,19 +252,29 @@ class Generator:
             shared=self.tokenizer.between,
             prefixes=[task.prefix for task in tasks for _ in range(copies)],
             anchor=self.settings.anchor,
+            first=self.preferences and self.preferences.embeddings([task.shares for task in tasks]),
             **how,
         )
         return [sequence for alternatives in decoded for sequence in alternatives]
 
-    def draw(self, prompts: Sequence[str], seeds: Sequence[Sequence[int]], **options: Any) -> list[list[Rollout]]:
+    def draw(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[Sequence[int]],
+        *,
+        prefer: Sequence[Mapping[str, float] | None] | None = None,
+        **options: Any,
+    ) -> list[list[Rollout]]:
         """For each prompt several draws from the network's whole distribution, independent of each other.
 
-        `seeds` are those of each prompt's draws, as many for one as for another; a draw depends on its prompt,
-        its seed and the options alone. Of the options n, creativity and seed mean nothing here; max_terms must
-        not be 0. For training: what is drawn is spread as the network's probabilities are.
+        `seeds` are those of each prompt's draws, as many for one as for another, and `prefer` what each prompt's
+        draws shall prefer; a draw depends on its prompt, its seed, its preference and the options alone. Of the
+        options n, creativity and seed mean nothing here; max_terms must not be 0. For training: what is drawn is
+        spread as the network's probabilities are.
         """
         checked, copies = Options.of(options), len(seeds[0])
-        tasks = [self._task(prompt, checked) for prompt in prompts]
+        preferred = [None] * len(prompts) if prefer is None else prefer
+        tasks = [self._task(p, checked, self._shares(w)) for p, w in zip(prompts, preferred, strict=True)]
         rules = [
             RecordingRule(TermRule(self._vocabulary, task, self._count, self._spelled))
             for task in tasks
@@ -258,9 +296,10 @@ class Generator:
             tuple(sequence.log_probs),
             rule.allowed(len(sequence.tokens)),
             self._negative_prompt(task, rule.rule),
+            task.shares,
         )
 
-    def _task(self, prompt: str, options: Options) -> Task:
+    def _task(self, prompt: str, options: Options, shares: tuple[float, ...]) -> Task:
         """Read one prompt: what the network sees, what it may not write, what stands there already."""
         if not isinstance(prompt, str):
             raise OptionError(f"a prompt must be text, not {type(prompt).__name__}")
@@ -276,7 +315,7 @@ class Generator:
         least, most = self.tokenizer.least(length) - standing, options.max_terms - len(asked)
         if self.settings.anchor >= 1:  # terms judged on their own do not say when they are enough: the plan does
             least = most = length - standing
-        return Task(read.text, options, tuple(kept), tuple(asked), conflicts, prefix, least, most)
+        return Task(read.text, options, tuple(kept), tuple(asked), conflicts, prefix, least, most, shares)
 
     def _prefix(self, terms: Sequence[Term]) -> list[int]:
         """Tokens of terms that stand there before the network writes, so that it adds what goes with them."""

@@ -20,8 +20,9 @@ MODELS_VARIABLE = "NEGOPT_MODELS"
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 SETTINGS = "negopt.json"
+PREFERENCE = "preference.safetensors"
 INDEX = WEIGHTS + ".index.json"
-_HUB_FILES = [CONFIG, TOKENIZER, SETTINGS, INDEX, "model*.safetensors"]
+_HUB_FILES = [CONFIG, TOKENIZER, SETTINGS, PREFERENCE, INDEX, "model*.safetensors"]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
 

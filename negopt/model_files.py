@@ -1,9 +1,9 @@
-"""The files in a model's folder: JSON, weights, and what negopt.json says besides the network."""
+"""The files in a model's folder: JSON, weights, preferences, and what negopt.json says besides the network."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 
 from .errors import ModelError
-from .locate import INDEX, WEIGHTS
+from .locate import INDEX, PREFERENCE, SETTINGS, WEIGHTS
+from .preference import Preferences
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Settings:
     """Names of embeddings as their files spell them, by their lower-case form."""
     terms: frozenset[str] = frozenset()
     """The terms that a model with a vocabulary of terms may write; all it knows where none are named."""
+    metrics: tuple[str, ...] = ()
+    """What a model with preferences can prefer, in the order in which it is shown; the vectors are in a file."""
 
     @classmethod
     def read(cls, path: Path) -> Settings:
@@ -44,11 +47,22 @@ class Settings:
             anchor = min(1.0, max(0.0, float(values.get("anchor", cls.anchor))))
             terms = frozenset(map(str, values.get("terms", ())))
             embeddings = {str(name): str(file) for name, file in values.get("embeddings", {}).items()}
+            metrics = _names(values.get("metrics", []))
         except (AttributeError, TypeError, ValueError) as error:
             raise ModelError(
-                f"{path}: emphasis and embeddings must be tables, terms a list, length and anchor numbers ({error})"
+                f"{path}: emphasis and embeddings must be tables, terms and metrics lists, length and anchor numbers "
+                f"({error})"
             ) from error
-        return cls(emphasis, length, order, anchor, embeddings, terms)
+        return cls(emphasis, length, order, anchor, embeddings, terms, metrics)
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    """A JSON list of different names; raises ValueError for anything else."""
+    if not isinstance(values, list) or not all(isinstance(name, str) and name for name in values):
+        raise ValueError(f"{values!r} is no list of names")
+    if len(set(values)) < len(values):
+        raise ValueError(f"{values!r} names one twice")
+    return tuple(values)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -63,18 +77,41 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     """All tensors of the folder's safetensors file, or of the files that its index names."""
-    from safetensors.torch import load_file
-
     files = [folder / WEIGHTS]
     if not files[0].is_file():
         names = set(read_json(folder / INDEX).get("weight_map", {}).values())
         files = [folder / Path(name).name for name in sorted(names)]
     tensors: dict[str, torch.Tensor] = {}
     for file in files:
-        try:
-            tensors.update(load_file(str(file)))
-        except Exception as error:  # the library's own class, OSError for a missing part, and others
-            raise ModelError(
-                f"{file}: damaged or not a safetensors file ({error}); fetch or export the model again"
-            ) from error
+        tensors.update(_read_tensors(file))
     return tensors
+
+
+def read_preferences(folder: Path, metrics: Sequence[str], width: int) -> Preferences | None:
+    """The vectors of the `metrics` that negopt.json names, one tensor [width] for each under its name; None where
+    it names none."""
+    if not metrics:
+        return None
+    file = folder / PREFERENCE
+    tensors = _read_tensors(file)
+    if different := sorted(tensors.keys() ^ set(metrics)):
+        raise ModelError(f"{file}: {SETTINGS} and this file do not name the same metrics ({', '.join(different)})")
+    for name, vector in tensors.items():
+        if tuple(vector.shape) != (width,) or not vector.is_floating_point():
+            raise ModelError(
+                f"{file}: {name!r} is {list(vector.shape)} of {vector.dtype}, but must be {width} floating numbers"
+            )
+        if not bool(vector.isfinite().all()):
+            raise ModelError(f"{file}: {name!r} holds numbers that are not finite")
+    return Preferences(tuple(metrics), torch.stack([tensors[name].float() for name in metrics]))
+
+
+def _read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(str(file))
+    except Exception as error:  # the library's own class, OSError for a missing part, and others
+        raise ModelError(
+            f"{file}: damaged or not a safetensors file ({error}); fetch or export the model again"
+        ) from error

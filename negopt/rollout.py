@@ -29,6 +29,8 @@ class Rollout:
     allowed: torch.Tensor
     """bool [len(tokens), V]: which tokens could be drawn at each step."""
     answer: NegativePrompt
+    shares: tuple[float, ...] = ()
+    """What each metric counted, of a model with preferences."""
 
 
 class RecordingRule:

@@ -37,6 +37,8 @@ class Task:
     """How many terms the plan wants from the model before the list may end."""
     most: int
     """How many terms the model may write."""
+    shares: tuple[float, ...] = ()
+    """What each metric counts, for a model with preferences."""
 
 
 class TermRule:

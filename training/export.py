@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import T5ForConditionalGeneration
 
-from negopt.locate import CONFIG, SETTINGS, TOKENIZER, WEIGHTS
+from negopt.locate import CONFIG, PREFERENCE, SETTINGS, TOKENIZER, WEIGHTS
+from negopt.preference import Preferences
 
 ENOUGH_AUTHORS = 5
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -30,8 +31,10 @@ def write_model(
     tokenizer_file: Path,
     settings: dict[str, Any],
     dtype: torch.dtype = torch.float16,
+    preferences: Preferences | None = None,
 ) -> None:
-    """Write all files but the card into an existing, empty folder."""
+    """Write all files but the card into an existing, empty folder. The few vectors of `preferences` keep the precision
+    that they have."""
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.named_parameters()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config = {**model.config.to_diff_dict(), "dtype": str(dtype).removeprefix("torch.")}
@@ -46,6 +49,9 @@ def write_model(
         "model_max_length": 512,
     }
     (folder / TOKENIZER_CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    if preferences:
+        save_file(dict(zip(preferences.metrics, preferences.vectors.clone(), strict=True)), folder / PREFERENCE)
+        settings = {**settings, "metrics": preferences.metrics}
     text = json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False)
     (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
 

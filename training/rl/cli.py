@@ -21,6 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts", type=Path, required=True, help="a data set folder, or a text file, one a line")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder; the model goes to OUT/model")
     parser.add_argument("--reward", type=_weights, help="what counts how much: aesthetics=1,alignment=1,fidelity=1")
+    parser.add_argument(
+        "--prefer-any",
+        action="store_true",
+        default=None,
+        dest="preferences",
+        help="one model for every weighting of the metrics in --reward: weights are drawn for each prompt and told to "
+        "the network; its user says which by prefer",
+    )
     parser.add_argument("--preset", choices=sorted(PRESETS), default="group", help="set of defaults (group)")
     parser.add_argument("--steps", type=int, help="steps of drawing, looking and learning")
     parser.add_argument("--prompts-per-step", type=int, dest="per_step")
@@ -50,7 +58,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     """The preset with what was given in its place; raises `OptionError`."""
     recipe = PRESETS[args.preset]
     changes = {"steps": args.steps, "prompts": args.per_step, "copies": args.copies, "max_terms": args.max_terms}
-    changes |= {"weights": args.reward, "seed": args.seed}
+    changes |= {"weights": args.reward, "preferences": args.preferences, "seed": args.seed}
     learning = {"learning_rate": args.learning_rate, "kl_weight": args.kl_weight}
     learned = replace(recipe.learning, **_given(learning))
     return replace(recipe, learning=learned, **_given(changes))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -22,6 +23,8 @@ class Learning:
     """How fast and how far one step may go."""
 
     learning_rate: float = 1e-4
+    vector_rate: float = 30.0
+    """How many times faster the vectors of a model with preferences learn: they begin all alike, and far from zero."""
     epochs: int = 4
     """How often each draw is used."""
     minibatches: int = 2
@@ -50,7 +53,7 @@ class Learner:
         self.policy, self.reference, self.learning = policy, reference, learning
         # A large epsilon: where there is nothing to learn, Adam must not make steps of rounding errors.
         self.optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=learning.learning_rate, betas=(0.9, 0.99), eps=1e-5, weight_decay=0.0
+            _groups(policy, learning), lr=learning.learning_rate, betas=(0.9, 0.99), eps=1e-5, weight_decay=0.0
         )
         policy.eval()  # no dropout: the draws were made without
         reference.eval().requires_grad_(False)
@@ -116,10 +119,17 @@ class Learner:
         return {name: value.item() for name, value in measured.items()}
 
 
+def _groups(policy: Policy, learning: Learning) -> list[dict[str, Any]]:
+    """The parameters, those with a learning rate of their own apart."""
+    vectors = [] if policy.vectors is None else [policy.vectors]
+    others = [parameter for parameter in policy.parameters() if parameter is not policy.vectors]
+    return [{"params": others}, {"params": vectors, "lr": learning.vector_rate * learning.learning_rate}]
+
+
 def as_generator(policy: Policy, generator: Generator) -> Generator:
     """`generator` with the policy's present weights."""
     config = T5Config.from_json(policy.network.config.to_dict())
     tensors = {name: tensor.detach() for name, tensor in policy.network.named_parameters()}
     writable = generator.network.writable
     network = T5(config, tensors, writable=None if writable is None else writable.tolist())
-    return generator.carrying(network)
+    return generator.carrying(network, policy.preferences)

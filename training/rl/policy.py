@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import torch
 from transformers import T5ForConditionalGeneration
 
+from negopt.preference import Preferences
 from negopt.rollout import Rollout
 from training.examples import END_TOKEN, PAD_TOKEN
 
 
 @dataclass
 class Draws:
-    """B rollouts as tensors; S source tokens, P prefix tokens at most, T steps, W tokens that can be written."""
+    """B rollouts as tensors; S source tokens, P prefix tokens at most, T steps, W tokens that can be written, M metrics
+    that can be preferred (0 in a model without preferences)."""
 
     input_ids: torch.Tensor
     """int64 [B, S]."""
@@ -36,6 +38,8 @@ class Draws:
     """bool [B, T]: True at real steps."""
     log_probs: torch.Tensor
     """float32 [B, T]: of the draws, when they were drawn."""
+    shares: torch.Tensor
+    """float32 [B, M]: what each metric counted."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -68,6 +72,7 @@ def collate(rollouts: Sequence[Rollout], writable: torch.Tensor) -> Draws:
         allowed,
         step < count.unsqueeze(1),
         log_probs,
+        torch.tensor([rollout.shares for rollout in rollouts]),
     )
 
 
@@ -89,23 +94,39 @@ class Scored:
 
 
 class Policy(torch.nn.Module):
-    """A T5 as the distribution of `Generator.draw`; with `value_head`, its expectations, too (for PPO)."""
+    """A T5 as the distribution of `Generator.draw`; with `value_head`, its expectations, too (for PPO).
+
+    The vectors of its `preferences`, if it has any, learn along with the network. Without, it takes draws under any
+    preference for draws of a model that knows none.
+    """
 
     writable: torch.Tensor
 
     def __init__(
-        self, network: T5ForConditionalGeneration, writable: torch.Tensor, anchor: float, value_head: bool = False
+        self,
+        network: T5ForConditionalGeneration,
+        writable: torch.Tensor,
+        anchor: float,
+        value_head: bool = False,
+        preferences: Preferences | None = None,
     ) -> None:
         """`anchor` as in the model's settings: how far each step is decided by the first one's distribution."""
         super().__init__()
         self.network = network
         self.anchor = anchor
+        self.metrics = preferences.metrics if preferences else ()
+        self.vectors = torch.nn.Parameter(preferences.vectors.clone().float()) if preferences else None
         # A copy: the generator made its own in inference mode, which autograd does not take.
         self.register_buffer("writable", writable.clone(), persistent=False)
         self.value_head = torch.nn.Linear(network.config.d_model, 1) if value_head else None
         if self.value_head is not None:
             torch.nn.init.zeros_(self.value_head.weight)
             torch.nn.init.zeros_(self.value_head.bias)
+
+    @property
+    def preferences(self) -> Preferences | None:
+        """As they are now."""
+        return None if self.vectors is None else Preferences(self.metrics, self.vectors.detach().clone())
 
     def forward(self, draws: Draws) -> Scored:
         hidden = self._hidden(draws)
@@ -119,15 +140,24 @@ class Policy(torch.nn.Module):
 
     def _hidden(self, draws: Draws) -> torch.Tensor:
         """The decoder's state [B, T, d] where each step is decided."""
-        encoded = self.network.encoder(input_ids=draws.input_ids, attention_mask=draws.attention_mask)
+        source, mask = self._source(draws)
+        encoded = self.network.encoder(inputs_embeds=source, attention_mask=mask)
         decoded = self.network.decoder(
             input_ids=draws.decoder_input_ids,
             encoder_hidden_states=encoded.last_hidden_state,
-            encoder_attention_mask=draws.attention_mask,
+            encoder_attention_mask=mask,
             use_cache=False,
         ).last_hidden_state
         places = draws.places.unsqueeze(-1).expand(-1, -1, decoded.shape[-1])
         return decoded.gather(1, places)
+
+    def _source(self, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the encoder reads, [B, S, d] and its mask; with vectors one position more, before the others."""
+        embedded, mask = self.network.shared(draws.input_ids), draws.attention_mask
+        if self.vectors is None:
+            return embedded, mask
+        first = (draws.shares @ self.vectors).unsqueeze(1)
+        return torch.cat([first, embedded], 1), torch.nn.functional.pad(mask, (1, 0), value=1)
 
     def _head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits [B, T, W] of the tokens that can be written."""

@@ -28,6 +28,9 @@ class Recipe:
     max_terms: int = 12
     weights: Mapping[str, float] = field(default_factory=lambda: {"aesthetics": 1.0, "alignment": 1.0, "fidelity": 1.0})
     """What each judge counts in the reward."""
+    preferences: bool = False
+    """Learn for every weighting at once, of the judges that `weights` gives more than 0: what each counts is drawn for
+    each prompt, and the network is told."""
     warm_up: int = 16
     """Batches of pictures of the first policy from which the rewards get their units."""
     kl_target: float = 6.0
@@ -40,11 +43,18 @@ class Recipe:
     seed: int = 0
     learning: Learning = field(default_factory=Learning)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The judges that count."""
+        return tuple(name for name, weight in self.weights.items() if weight)
+
     def __post_init__(self) -> None:
         if min(self.steps, self.prompts, self.warm_up, self.max_terms) < 1:
             raise OptionError("steps, prompts, warm-up and max-terms must be at least 1")
         if self.algorithm == "group" and self.copies < 2:
             raise OptionError("a group needs at least 2 copies of each prompt: they are compared with each other")
+        if self.preferences and len(self.metrics) < 2:
+            raise OptionError("preferences need at least 2 metrics in the reward to choose between")
 
 
 PRESETS = {

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 from transformers import T5ForConditionalGeneration
 
 import negopt
@@ -28,18 +26,23 @@ from negopt.rollout import Rollout
 from training.atomic import recover_folder, replace_folder
 from training.checkpoint import load_checkpoint, load_tensors, moment_names, save_checkpoint
 from training.export import write_model
+from training.rewards import Reward
 from training.samplers import Picture
 
 from .advantages import generalized_advantages, group_advantages
 from .gallery import Gallery
 from .learner import Expectations, Learner, as_generator
+from .logbook import Logbook, known_terms, written
 from .losses import AdaptiveKL
 from .policy import Draws, Policy, collate
+from .preferences import draw_preference, new_preferences, reward_weights
 from .recipe import Recipe
 
 REMEMBERED = 100_000
 """Pictures whose scores are kept for draws that come again."""
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
+CLOCKED = ("share_not_pictures", "pictures_a_second")
+"""What a step measures of the time that it took: not the same when it is done again."""
 
 
 class Stage:
@@ -51,8 +54,12 @@ class Stage:
             raise OptionError(f"{len(prompts)} prompts are fewer than the {recipe.prompts} of one step")
         self.model, self.prompts, self.gallery, self.recipe, self.out = model, list(prompts), gallery, recipe, out
         self.first = negopt.load(model)
+        self.known = known_terms(self.first)
         self.policy = _policy(model, self.first, recipe)
-        self.learner = Learner(self.policy, copy.deepcopy(self.policy), recipe.learning)
+        reference = copy.deepcopy(self.policy)
+        if self.first.preferences is None:
+            reference.vectors = None  # what the first policy was, to the bit
+        self.learner = Learner(self.policy, reference, recipe.learning)
         self.adaptive = AdaptiveKL(recipe.learning.kl_weight, recipe.kl_target)
         self.state: dict[str, Any] = {
             "recipe": _plain(asdict(recipe)),
@@ -66,27 +73,23 @@ class Stage:
         """Learn to the end, and write the model to OUT/model; what each step measured."""
         self.out.mkdir(parents=True, exist_ok=True)
         self._resume()
-        log = SummaryWriter(str(self.out / "logs"), purge_step=self.state["step"])
-        bar = tqdm(total=self.recipe.steps, initial=self.state["step"], unit="step", mininterval=2.0)
         began, saved = time.monotonic() - self.state["seconds"], time.monotonic()
         if not self.gallery.reward.normal:
             self._warm_up()
             self._save()
-        while self.state["step"] < self.recipe.steps:
-            measured = self._step(self.state["step"])
-            self._check(measured)
-            self.state["step"] += 1
-            self.state["seconds"] = time.monotonic() - began
-            self.state["history"].append(measured)
-            for name, value in measured.items():
-                log.add_scalar(f"rl/{name}", value, self.state["step"])
-            bar.update()
-            bar.set_postfix(reward=f"{measured['reward']:.3f}", pictures=self.gallery.made)
-            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                self._save()
-                saved = time.monotonic()
-        bar.close()
-        log.close()
+        with Logbook(self.out, self.gallery.sampler, self.prompts, self.recipe.steps, self.state["step"]) as log:
+            if self.state["step"] == 0:
+                log.sheet(0, self._write)
+            while self.state["step"] < self.recipe.steps:
+                measured = self._step(self.state["step"])
+                self._check(measured)
+                self.state["step"] += 1
+                self.state["seconds"] = time.monotonic() - began
+                self.state["history"].append(measured)
+                log.step(self.state["step"], measured, self._write)
+                if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                    self._save()
+                    saved = time.monotonic()
         self._save()
         self._export()
         history: list[dict[str, float]] = self.state["history"]
@@ -106,19 +109,25 @@ class Stage:
         self.gallery.forget(REMEMBERED)
         draws = collate(drawn, self.policy.writable)
         shuffle = torch.Generator().manual_seed(_seed(recipe.seed, step, "shuffle"))
+        total = self._total(reward, draws)
         if recipe.algorithm == "group":
-            advantages = group_advantages(reward.total.view(recipe.prompts, recipe.copies)).view(-1, 1)
+            advantages = group_advantages(total.view(recipe.prompts, recipe.copies)).view(-1, 1)
             measured = self.learner.update(draws, advantages, shuffle)
         else:
-            measured = self._learn_by_values(draws, reward.total, shuffle)
-        terms = [[term.text for term in rollout.answer.terms] for rollout in drawn]
-        measured |= {"reward": reward.total.mean().item(), "pictures": float(self.gallery.made)}
+            measured = self._learn_by_values(draws, total, shuffle)
+        measured |= written(drawn, self.known)
+        measured |= {"reward": total.mean().item(), "pictures": float(self.gallery.made)}
         measured |= {name: part.mean().item() for name, part in reward.parts.items()}
-        measured["terms"] = sum(map(len, terms)) / len(terms)
-        measured["different"] = len({rollout.answer.text for rollout in drawn}) / len(drawn)
         measured["made_anew"] = (self.gallery.made - made) / len(drawn)
+        measured["pictures_a_second"] = (self.gallery.made - made) / max(looked - looking, 1e-9)
         measured["share_not_pictures"] = 1 - (looked - looking) / (time.monotonic() - began)
         return measured
+
+    def _total(self, reward: Reward, draws: Draws) -> torch.Tensor:
+        """What each draw is paid: as the recipe weighs the metrics, or as the draw's own preference does."""
+        if not self.recipe.preferences:
+            return reward.total
+        return self.gallery.reward.combine(reward.parts, reward_weights(draws.shares, self.policy.metrics))
 
     def _learn_by_values(self, draws: Draws, rewards: torch.Tensor, shuffle: torch.Generator) -> dict[str, float]:
         """PPO: the reward comes with the last step, what the divergence costs with each."""
@@ -144,7 +153,15 @@ class Stage:
             [_seed(recipe.seed, step, f"draw {row} {copy}") for copy in range(recipe.copies)]
             for row in range(recipe.prompts)
         ]
-        return prompts, generator.draw(prompts, seeds, max_terms=recipe.max_terms, max_tokens=0)
+        prefer = self._preferences(step) if recipe.preferences and generator.preferences else None
+        return prompts, generator.draw(prompts, seeds, prefer=prefer, max_terms=recipe.max_terms, max_tokens=0)
+
+    def _preferences(self, step: int) -> list[dict[str, float]]:
+        """What each prompt's draws of a step shall prefer."""
+        seed, rows, metrics = self.recipe.seed, self.recipe.prompts, self.recipe.metrics
+        return [
+            draw_preference(_seed(seed, step, f"preference {row}"), step * rows + row, metrics) for row in range(rows)
+        ]
 
     def _pictures(self, prompts: Sequence[str], groups: Sequence[Sequence[Rollout]], step: int) -> list[Picture]:
         """All draws of a prompt on the same initial noise: what differs is the negative's doing."""
@@ -154,12 +171,18 @@ class Stage:
             for rollout in group
         ]
 
+    def _write(self, prompts: Sequence[str]) -> list[str]:
+        """What the policy would answer now."""
+        generator = as_generator(self.policy, self.first)
+        answers = generator.generate_batch(prompts, max_terms=self.recipe.max_terms, max_tokens=0)
+        return [answer.text for answer in answers]
+
     def _warm_up(self) -> None:
         """Pictures of the first policy give the rewards their units."""
         pictures = []
         for batch in range(self.recipe.warm_up):
             pictures += self._pictures(*self._draw(self.first, -1 - batch), -1 - batch)
-        self.gallery.reward.warm_up(self.gallery.observe(pictures))
+        self.gallery.reward.warm_up(self.gallery.observe(pictures, "warm-up"))
 
     def _check(self, measured: dict[str, float]) -> None:
         """A policy that has left the language must not overwrite the checkpoint that still had it."""
@@ -205,7 +228,9 @@ class Stage:
         """The policy as a model folder, OUT/model, with the settings of the one it began as."""
         settings = json.loads((self.model / SETTINGS).read_text(encoding="utf-8"))
         with replace_folder(self.out / "model") as fresh:
-            write_model(fresh, self.policy.network, self.model / TOKENIZER, settings)
+            write_model(
+                fresh, self.policy.network, self.model / TOKENIZER, settings, preferences=self.policy.preferences
+            )
 
 
 def _policy(model: Path, generator: Generator, recipe: Recipe) -> Policy:
@@ -213,7 +238,14 @@ def _policy(model: Path, generator: Generator, recipe: Recipe) -> Policy:
     writable = generator.network.writable
     if writable is None:
         writable = torch.arange(generator.network.config.vocab_size)
-    return Policy(network, writable, generator.settings.anchor, value_head=recipe.algorithm == "ppo")
+    preferences = generator.preferences
+    if recipe.preferences and preferences is None:
+        preferences = new_preferences(network, recipe.metrics)
+    if recipe.preferences and preferences and set(preferences.metrics) != set(recipe.metrics):
+        raise OptionError(
+            f"{model}: knows preferences between {', '.join(preferences.metrics)}, not {', '.join(recipe.metrics)}"
+        )
+    return Policy(network, writable, generator.settings.anchor, recipe.algorithm == "ppo", preferences)
 
 
 def _seed(*parts: object) -> int:
