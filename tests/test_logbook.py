@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,8 +52,8 @@ class Remembering(Painting):
         super().__init__()
         self.asked: list[list[Picture]] = []
 
-    def sample(self, pictures: list[Picture]) -> torch.Tensor:  # type: ignore[override]
-        self.asked.append(pictures)
+    def sample(self, pictures: Sequence[Picture]) -> torch.Tensor:
+        self.asked.append(list(pictures))
         return super().sample(pictures)
 
 
