@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="mini", help="set of defaults (mini)")
     parser.add_argument("--base", help="mini (new network), a T5 folder, or a Hub id such as google-t5/t5-small")
     parser.add_argument("--order", choices=["free", "written"], help="is a negative prompt a set or a sequence")
-    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--epochs", type=int, help="0: a model that has learned nothing, for RL without SFT")
     parser.add_argument("--batch-size", type=int, help="pairs per optimizer step, over all processes")
     parser.add_argument("--accumulate", type=int, help="parts a batch is computed in, to save memory")
     parser.add_argument("--learning-rate", type=float)
@@ -96,9 +96,9 @@ def _recipe_names() -> set[str]:
 
 
 def _check(recipe: Recipe) -> None:
-    for name in ("epochs", "batch_size", "accumulate", "patience"):
-        if getattr(recipe, name) < 1:
-            raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
+    for name, least in (("epochs", 0), ("batch_size", 1), ("accumulate", 1), ("patience", 1)):
+        if getattr(recipe, name) < least:
+            raise OptionError(f"--{name.replace('_', '-')} must be at least {least}")
     if recipe.batch_size % recipe.accumulate:
         raise OptionError("--accumulate must divide --batch-size")
     if not 0 <= recipe.dropout < 1 or not 0 <= recipe.embedding_rate <= 1:
@@ -202,6 +202,8 @@ class Training:
                 self._save()
                 saved = time.monotonic()
         bar.close()
+        if self.state["best"] is None:
+            self._validate(log)
         self._save()
         if main:
             self._export()
