@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTokenizer
 
 from negopt.errors import ModelError, OptionError
+from training.evaluation.search import beam_search
 from training.miniature import stage as stages
 from training.miniature.album import Album, as_bytes, as_tensor
 from training.miniature.build import Build
@@ -23,7 +24,6 @@ from training.miniature.check import ALL_DEFECTS, Arena
 from training.miniature.judges import CLASSES, open_judges
 from training.miniature.pipeline import make_pictures, open_sampler
 from training.miniature.plan import TINY
-from training.miniature.search import beam_search
 from training.miniature.stage import Stage, rng_of
 from training.miniature.tokenizer import LENGTH, learn_merges, learn_tokenizer
 from training.miniature.world import DEFECTS, SIZE, draw_scene

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.atomic import write_text
+from training.evaluation.search import Terms, beam_search
 
 from .captions import BAD, STYLE_NAMES, prompt
 from .judges import CLASSES, Judges, open_judges
 from .pipeline import make_pictures, open_sampler
-from .search import Terms, beam_search
 from .stage import rng_of
 from .world import DEFECTS, OWN_DEFECT, STYLE_CHARM, STYLES, SUBJECTS, draw_scene
 
