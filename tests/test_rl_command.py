@@ -70,7 +70,7 @@ def arguments(world: Path, tmp_path: Path, *more: str) -> list[str]:
     prompts.write_text("\n".join(PROMPTS) + "\n\n")
     given: dict[str, Any] = {
         "--model": model / "model",
-        "--world": world,
+        "--sampler": f"miniature:{world}",
         "--prompts": prompts,
         "--out": tmp_path / "out",
     }
@@ -95,7 +95,8 @@ def test_the_command_runs_from_sft_model_to_model(
         (["--reward", "beauty=1"], "no judge is called 'beauty'"),
         (["--copies", "1"], "at least 2 copies"),
         (["--prompts-per-step", "9"], "fewer than the 9"),
-        (["--world", "/no/such/world"], "needs checkpoint/ and judges/"),
+        (["--sampler", "miniature:/no/such/world"], "needs checkpoint/ and judges/"),
+        (["--sampler", "no-such"], "there is no sampler"),
         (["--prompts", "/no/such/file"], "cannot be read"),
     ],
 )
@@ -117,7 +118,8 @@ def test_the_evaluation_writes_its_page(
 ) -> None:
     monkeypatch.setattr("training.evaluation.cli.PROMPTS_FOR_THE_LIST", 12)
     arguments(world, tmp_path)
-    given = f"--world {world} --data {data_folder} --out {tmp_path / 'report'} --prompts 3 --seeds 1 --sampler-steps 1"
+    given = f"--sampler miniature:{world} --data {data_folder} --out {tmp_path / 'report'}"
+    given += " --prompts 3 --seeds 1 --sampler-steps 1"
     assert (
         main(["evaluate", *given.split(), "--models", f"SFT={tmp_path / 'policy' / 'model'}", "--max-terms", "3"]) == 0
     )
