@@ -31,6 +31,9 @@ def hub_with(folder: Path, name: str) -> Iterator[tuple[str, list[str]]]:
             if path.startswith(f"/api/models/{name}/tree/"):
                 entries = [{"type": "file", "path": n, "size": len(b), "oid": _oid(b)} for n, b in files.items()]
                 return self._send(json.dumps(entries).encode(), body, {})
+            if path.startswith(f"/api/models/{name}/commits/"):
+                commit = {"id": COMMIT, "title": "", "message": "", "authors": [], "date": "2024-01-01T00:00:00.000Z"}
+                return self._send(json.dumps([commit]).encode(), body, {})
             if path.startswith(f"/api/models/{name}"):
                 info = {"id": name, "modelId": name, "sha": COMMIT, "private": False, "tags": [], "downloads": 0}
                 info["siblings"] = [{"rfilename": n} for n in files]
