@@ -15,13 +15,14 @@ import struct
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from aiohttp import BasicAuth, WSCloseCode, web
+from aiohttp import WSCloseCode, web
 from PIL import Image
 
 Graph = dict[str, dict[str, Any]]
+S = TypeVar("S", bound="PictureServer")
 
 
 def colour(*parts: Any) -> tuple[int, ...]:
@@ -66,7 +67,7 @@ class PictureServer:
     async def work(self) -> None:
         """What it does beside answering."""
 
-    def __enter__(self) -> PictureServer:
+    def __enter__(self: S) -> S:
         self.start()
         return self
 
@@ -274,8 +275,8 @@ class ComfyUIServer(PictureServer):
 class WebUIServer(PictureServer):
     """Answers the requests of AUTOMATIC1111's API that a sampler needs, one at a time."""
 
-    def __init__(self, seconds: float = 0.0, auth: tuple[str, str] | None = None, extension: bool = True) -> None:
-        """`extension`: whether it has NegOpt, ticked, so that it rewrites each negative that it is not kept from."""
+    def __init__(self, seconds: float = 0.0, auth: str = "", extension: bool = True) -> None:
+        """`auth`: "user:password". `extension`: whether it has NegOpt, ticked: it rewrites what it is not kept from."""
         super().__init__(seconds)
         self.auth, self.extension = auth, extension
         self.checkpoints = ["dream.safetensors [0123456789]", "other.ckpt"]
@@ -289,8 +290,8 @@ class WebUIServer(PictureServer):
         ]
 
     async def _answer(self, request: web.Request) -> web.Response:
-        given = request.headers.get("Authorization")
-        if self.auth and (not given or tuple(BasicAuth.decode(given)[:2]) != self.auth):
+        given = request.headers.get("Authorization", "").removeprefix("Basic ")
+        if base64.b64decode(given).decode() != self.auth:
             return web.json_response({"detail": "Incorrect username or password"}, status=401)
         name = request.match_info["name"]
         if name == "sd-models":

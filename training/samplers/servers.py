@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import statistics
 import time
 from abc import ABC, abstractmethod
@@ -362,9 +363,10 @@ class HTTPRefusal(Refused):
 
 def reason(error: BaseException) -> str:
     """Why a connection failed, in a few words."""
-    cause = getattr(error, "os_error", None) or error
-    text = getattr(cause, "strerror", None) or str(cause)
-    return " ".join(str(text).split()) or type(cause).__name__
+    cause = getattr(error, "os_error", error)
+    number = getattr(cause, "errno", None) or 0
+    text = os.strerror(number) if number > 0 else getattr(cause, "strerror", None) or str(cause)
+    return " ".join(text.split()) or type(cause).__name__
 
 
 def digest(value: Any) -> str:
