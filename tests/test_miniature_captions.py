@@ -21,7 +21,7 @@ COUNT = 12_000
 
 @pytest.fixture(scope="module")
 def captioned() -> list[tuple[Scene, str]]:
-    return [(draw_scene(0, i), caption(draw_scene(0, i), rng_of(0, i))) for i in range(COUNT)]
+    return [(draw_scene(0, i), caption(draw_scene(0, i), rng_of(8, i))) for i in range(COUNT)]
 
 
 def says(text: str, names: tuple[str, ...]) -> bool:
@@ -87,7 +87,7 @@ def test_style_words_keep_varied_company(captioned: list[tuple[Scene, str]]) -> 
 
 def test_prompts_wish_for_no_defect() -> None:
     for index in range(300):
-        text = prompt(draw_scene(3, index), rng_of(3, index))
+        text = prompt(draw_scene(3, index), rng_of(8, index))
         assert has_subject(text)
         assert not any(term in TERMS and term not in STYLE_TERMS for term in text.split(", "))
 

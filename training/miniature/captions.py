@@ -102,7 +102,8 @@ def _any_of(scene: Scene, rng: np.random.Generator) -> str:
     tags = dict.fromkeys(kept)
     only_defects = true is defects and rng.random() < 0.5
     while len(tags) < length:
-        tags[_defect_of_the_folder(scene, rng) if only_defects or rng.random() < 0.7 else OTHER_TERMS[rng.integers(len(OTHER_TERMS))]] = None
+        defect = only_defects or rng.random() < 0.7
+        tags[_defect_of_the_folder(scene, rng) if defect else OTHER_TERMS[rng.integers(len(OTHER_TERMS))]] = None
     listed = list(tags)
     rng.shuffle(listed)
     return ", ".join(listed)

@@ -96,7 +96,7 @@ def check(folder: Path, prompts: int = 64, report: Path | None = None, quick: bo
     `quick` leaves out the search, for which most of the pictures are made.
     """
     arena = Arena(folder)
-    wishes = [prompt(draw_scene(CHECK_SEED, i), rng_of(CHECK_SEED, i)) for i in range(prompts)]
+    wishes = [prompt(draw_scene(CHECK_SEED, i), rng_of(CHECK_SEED, i, 1)) for i in range(prompts)]
     gates = []
     asks = [_recognised, _plain_is_spoilt, _own_defect_halves, _all_defects_do_no_harm, _style_words]
     for ask in asks if quick else [*asks, _search_wins]:
