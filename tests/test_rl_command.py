@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def test_the_command_runs_from_sft_model_to_model(
         (["--copies", "1"], "at least 2 copies"),
         (["--prompts-per-step", "9"], "fewer than the 9"),
         (["--sampler", "miniature:/no/such/world"], "needs checkpoint/ and judges/"),
-        (["--sampler", "no-such"], "there is no sampler"),
+        (["--judges", "no-such"], "there are no judges called"),
+        (["--server", "http://127.0.0.1:1"], "--server is for comfyui or a1111"),
         (["--prompts", "/no/such/file"], "cannot be read"),
     ],
 )
@@ -116,19 +118,31 @@ def test_the_evaluation_writes_its_page(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("training.evaluation.cli.PROMPTS_FOR_THE_LIST", 12)
+    for name, fewer in (("TERMS", 3), ("LONGEST", 2), ("LISTS", 2), ("ROUNDS", (1, 2))):
+        monkeypatch.setattr(f"training.evaluation.approaches.{name}", fewer)
+    monkeypatch.setattr("training.evaluation.cli.TERMS", 3)
     arguments(world, tmp_path)
-    given = f"--sampler miniature:{world} --data {data_folder} --out {tmp_path / 'report'}"
-    given += " --prompts 3 --seeds 1 --sampler-steps 1"
-    assert (
-        main(["evaluate", *given.split(), "--models", f"SFT={tmp_path / 'policy' / 'model'}", "--max-terms", "3"]) == 0
-    )
-    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    for name in ("no negative", "best fixed list", "people", "nearest neighbour", "SFT"):
+    out = tmp_path / "report"
+    command = f"evaluate --sampler miniature:{world} --data {data_folder} --out {out} --list-prompts 2 --search 2"
+    command += f" --prompts 3 --seeds 1 --sampler-steps 1 --max-terms 3 --models SFT={tmp_path / 'policy' / 'model'}"
+    assert main(command.split()) == 0
+    names = ["no negative", "best fixed list", "people", "nearest neighbour", "SFT"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for name in [*names, "search for each prompt"]:
         assert f"<td>{name}</td>" in page
-    assert "http" not in page.replace("http://www.w3.org", "")
-    rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
-    assert len(rows) == 1 + 5 * 6
+    assert "http" not in page
+    figures = "inception score,aesthetics,alignment,fidelity,defects,reward,wins against none".split(",")
+    for file, approaches in (("table.csv", names), ("ceiling.csv", [*names, "search for each prompt"])):
+        rows = list(csv.DictReader((out / file).open()))
+        assert [(row["approach"], row["figure"]) for row in rows] == [(a, f) for a in approaches for f in figures]
+    report = json.loads((out / "report.json").read_text())
+    assert [comparison["prompts"] for comparison in report["comparisons"]] == [3, 2]
+    assert len(report["comparisons"][0]["rates"]["defects"]["people"]) == 16
+    assert report["facts"]["pictures for each prompt"] == 1
+    assert {name: len(negatives) for name, negatives in report["negatives"].items()} == {
+        **dict.fromkeys(names, 3),
+        "search for each prompt": 2,
+    }
     for name in ("plot.png", "pictures.png"):
-        assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
     assert "report.html" in capsys.readouterr().out

@@ -4,10 +4,10 @@ needs pictures. The only place that knows all of them."""
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from negopt.errors import OptionError
 from training.miniature import BUNDLED
@@ -17,7 +17,29 @@ if TYPE_CHECKING:
     from training.rl.gallery import Gallery
     from training.samplers import Sampler
 
-MINIATURE = "miniature"
+METRICS = ("aesthetics", "alignment", "fidelity")
+"""The paper's."""
+MINIATURE, COMFYUI, A1111, REAL = "miniature", "comfyui", "a1111", "real"
+CHECKPOINT = "a checkpoint"
+
+APPLIES: Mapping[str, Sequence[str]] = {
+    "sampler_steps": (MINIATURE, CHECKPOINT, A1111),
+    "guidance": (MINIATURE, CHECKPOINT, A1111),
+    "scheduler": (CHECKPOINT,),
+    "size": (CHECKPOINT,),
+    "dtype": (CHECKPOINT,),
+    "device": (CHECKPOINT,),
+    "vram": (CHECKPOINT,),
+    "sampler_batch": (CHECKPOINT,),
+    "lora": (CHECKPOINT,),
+    "compiled": (CHECKPOINT,),
+    "server": (COMFYUI, A1111),
+    "workflow": (COMFYUI,),
+    "node": (COMFYUI,),
+    "settings": (A1111,),
+    "api_auth": (A1111,),
+}
+"""Which samplers have a setting: one that would be passed over is an error."""
 
 
 @dataclass(frozen=True)
@@ -40,34 +62,126 @@ class World:
 
 
 def add_world_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--sampler`, `--judges` and the settings of every sampler; None where nothing was said."""
     group = parser.add_argument_group("pictures", "who makes them, and who judges them")
     group.add_argument(
-        "--sampler", required=True, help="miniature: the bundled small world; miniature:DIR: one that you built"
+        "--sampler",
+        required=True,
+        help="miniature (miniature:DIR: one that you built), comfyui, a1111, or a checkpoint: a .safetensors file, a "
+        "diffusers folder, a Hub id",
     )
-    group.add_argument("--sampler-steps", type=int, help="denoising steps of a picture (miniature: 5)")
-    group.add_argument("--guidance", type=float, help="guidance scale of the pictures (miniature: 3)")
+    group.add_argument(
+        "--judges",
+        help="real (CLIP, LAION's head, Inception-v3; from the Hub), or miniature[:DIR]; those of the sampler",
+    )
+    group.add_argument("--sampler-steps", type=int, metavar="N", help="denoising steps (miniature: 5, else 20)")
+    group.add_argument("--guidance", type=float, metavar="SCALE", help="guidance scale (miniature: 3, else 7)")
+    group.add_argument("--scheduler", metavar="NAME", help="ddim, dpm++2m, dpm++2m-karras, unipc, euler or lcm")
+    group.add_argument("--size", type=_size, metavar="WxH", help="pixels (the checkpoint's own)")
+    group.add_argument("--dtype", choices=["bf16", "fp16", "fp32"], help="precision of the checkpoint")
+    group.add_argument("--device", help="cuda, cuda:1, cpu (a GPU where there is one)")
+    group.add_argument("--vram", type=float, metavar="GB", help="the most that pictures may take")
+    group.add_argument("--sampler-batch", type=int, metavar="N", help="pictures at a time, where memory allows (8)")
+    group.add_argument("--lora", type=_lora, action="append", metavar="FILE[:WEIGHT]", help="may be repeated")
+    group.add_argument("--compile", action="store_true", default=None, dest="compiled", help="torch.compile the UNet")
+    group.add_argument("--server", nargs="+", metavar="URL", help="comfyui, a1111: one or several running servers")
+    group.add_argument("--workflow", type=Path, metavar="FILE", help="comfyui: your workflow in API format")
+    group.add_argument("--node", metavar="ID", help="comfyui: the sampler node, where the workflow has several")
+    group.add_argument("--settings", type=Path, metavar="FILE", help="a1111: JSON of txt2img, or a picture made there")
+    group.add_argument("--api-auth", metavar="USER:PASSWORD", help="a1111: as the server was started with")
 
 
-def open_world(args: argparse.Namespace) -> World:
-    """The world of the arguments; raises `OptionError` or `ModelError`."""
-    kind, _, folder = args.sampler.partition(":")
-    if kind != MINIATURE:
-        raise OptionError(f"there is no sampler {args.sampler!r}; there is {MINIATURE}")
-    return _open_miniature(Path(folder) if folder else BUNDLED, args)
+def open_world(args: argparse.Namespace, metrics: Sequence[str] = METRICS) -> World:
+    """The world of the arguments, with judges for `metrics`; raises `OptionError` or `ModelError`."""
+    kind = args.sampler.partition(":")[0]
+    if kind not in (MINIATURE, COMFYUI, A1111):
+        kind = CHECKPOINT
+    _refuse_what_does_not_apply(args, kind)
+    openers = {MINIATURE: _miniature_sampler, COMFYUI: _comfyui, A1111: _web_ui, CHECKPOINT: _checkpoint}
+    sampler = openers[kind](args)
+    judges, _, judges_folder = (args.judges or (args.sampler if kind == MINIATURE else REAL)).partition(":")
+    if judges == MINIATURE:
+        return _judged_by_the_miniature(sampler, _miniature(judges_folder) / "judges")
+    if judges != REAL:
+        raise OptionError(f"there are no judges called {args.judges!r}; there are {REAL} and {MINIATURE}")
+    from training.rewards.real import judges_named
+
+    return World(sampler, judges_named(metrics, args.device))
 
 
-def _open_miniature(folder: Path, args: argparse.Namespace) -> World:
+def _refuse_what_does_not_apply(args: argparse.Namespace, kind: str) -> None:
+    for name, kinds in APPLIES.items():
+        if getattr(args, name) is not None and kind not in kinds:
+            flag = "--compile" if name == "compiled" else f"--{name.replace('_', '-')}"
+            raise OptionError(f"{flag} is for {' or '.join(kinds)}, not for --sampler {args.sampler}")
+
+
+def _given(args: argparse.Namespace, **names: str) -> dict[str, Any]:
+    """Those of the settings that were given, under the names that a sampler knows them by."""
+    found = {theirs: getattr(args, ours) for theirs, ours in names.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _miniature(folder: str) -> Path:
+    world = Path(folder) if folder else BUNDLED
+    for name in ("checkpoint", "judges"):
+        if not (world / name).is_dir():
+            raise OptionError(f"{world / name}: no such folder; a miniature has checkpoint/ and judges/")
+    return world
+
+
+def _miniature_sampler(args: argparse.Namespace) -> Sampler:
     from training.miniature.pipeline import open_sampler
+
+    settings = _given(args, steps="sampler_steps", guidance="guidance")
+    return open_sampler(_miniature(args.sampler.partition(":")[2]) / "checkpoint", **settings)
+
+
+def _judged_by_the_miniature(sampler: Sampler, folder: Path) -> World:
     from training.miniature.rewards import judges_of, reporters_of
 
-    for name in ("checkpoint", "judges"):
-        if not (folder / name).is_dir():
-            raise OptionError(f"{folder / name}: no such folder; a miniature has checkpoint/ and judges/")
-    settings = {"steps": args.sampler_steps, "guidance": args.guidance}
-    given = {name: value for name, value in settings.items() if value is not None}
-    sampler = open_sampler(folder / "checkpoint", **given)
-    return World(sampler, judges_of(folder / "judges"), reporters_of(folder / "judges"))
+    return World(sampler, judges_of(folder), reporters_of(folder))
 
 
-def open_gallery(args: argparse.Namespace, weights: Mapping[str, float]) -> Gallery:
-    return open_world(args).gallery(weights)
+def _comfyui(args: argparse.Namespace) -> Sampler:
+    from training.samplers.comfyui import ComfyUISampler
+
+    if args.workflow is None:
+        raise OptionError("--sampler comfyui needs --workflow FILE: your workflow, exported in API format")
+    return ComfyUISampler.open(args.server or ["http://127.0.0.1:8188"], args.workflow, args.node)
+
+
+def _web_ui(args: argparse.Namespace) -> Sampler:
+    from training.samplers.a1111 import WebUISampler
+
+    given = _given(args, settings="settings", auth="api_auth", steps="sampler_steps", guidance="guidance")
+    return WebUISampler.open(args.server or ["http://127.0.0.1:7860"], **given)
+
+
+def _checkpoint(args: argparse.Namespace) -> Sampler:
+    import torch
+
+    from training.samplers.in_process import DiffusersSampler
+
+    names = {name: name for name in ("guidance", "scheduler", "size", "device", "vram", "compiled")}
+    given = _given(args, steps="sampler_steps", batch="sampler_batch", loras="lora", **names)
+    if args.dtype:
+        given["dtype"] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[args.dtype]
+    return DiffusersSampler.open(args.sampler, **given)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    try:
+        return int(width), int(height or width)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT") from None
+
+
+def _lora(text: str) -> tuple[Path, float]:
+    """FILE or FILE:WEIGHT; a drive's colon is no weight."""
+    file, _, weight = text.rpartition(":")
+    try:
+        return (Path(file), float(weight)) if file else (Path(text), 1.0)
+    except ValueError:
+        return Path(text), 1.0

@@ -14,6 +14,7 @@ from training.rewards.once import once
 
 from .diffusion import token_ids
 from .judges import open_judges, picture_embedding, text_embedding
+from .world import SIZE
 
 
 def judges_of(folder: Path) -> dict[str, Judge]:
@@ -23,7 +24,7 @@ def judges_of(folder: Path) -> dict[str, Judge]:
 
     @once
     def embed(images: torch.Tensor) -> torch.Tensor:
-        return picture_embedding(judges.clip, 2 * images - 1)
+        return picture_embedding(judges.clip, _fitted(images))
 
     def read(texts: Sequence[str]) -> torch.Tensor:
         distinct = list(dict.fromkeys(texts))
@@ -31,7 +32,7 @@ def judges_of(folder: Path) -> dict[str, Judge]:
         return torch.stack([rows[text] for text in texts])
 
     def classify(images: torch.Tensor) -> torch.Tensor:
-        probabilities: torch.Tensor = judges.classifier(2 * images - 1).logits.softmax(-1)
+        probabilities: torch.Tensor = judges.classifier(_fitted(images)).logits.softmax(-1)
         return probabilities
 
     return {
@@ -39,6 +40,13 @@ def judges_of(folder: Path) -> dict[str, Judge]:
         "alignment": Alignment(embed, read),
         "fidelity": Fidelity(classify),
     }
+
+
+def _fitted(images: torch.Tensor) -> torch.Tensor:
+    """As the judges take them, -1 to 1 and SIZE wide, from [B, 3, H, W], 0 to 1, of any size."""
+    if images.shape[-2:] != (SIZE, SIZE):
+        images = torch.nn.functional.interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True)
+    return 2 * images - 1
 
 
 class Defects(Unlearning):
@@ -52,7 +60,7 @@ class Defects(Unlearning):
     @torch.no_grad()
     def observe(self, images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
         """Each defect's probability, [B, len(labels)]."""
-        probabilities: torch.Tensor = self._classifier(2 * images - 1).logits.sigmoid()
+        probabilities: torch.Tensor = self._classifier(_fitted(images)).logits.sigmoid()
         return probabilities.float().cpu()
 
     def score(self, observed: torch.Tensor) -> torch.Tensor:

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     recipe = recipe_of(args)
-    gallery = open_world(args).gallery(recipe.weights)
+    gallery = open_world(args, list(recipe.weights)).gallery(recipe.weights)
     history = Stage(locate(args.model), _prompts(args.prompts), gallery, recipe, args.out).run()
     quarter = max(1, len(history) // 4)
     first, last = (sum(step["reward"] for step in part) / quarter for part in (history[:quarter], history[-quarter:]))
