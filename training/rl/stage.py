@@ -27,6 +27,7 @@ from training.atomic import recover_folder, replace_folder
 from training.checkpoint import load_checkpoint, load_tensors, moment_names, save_checkpoint
 from training.export import write_model
 from training.rewards import Reward
+from training.rewards.weighted import Observed
 from training.samplers import Picture
 
 from .advantages import generalized_advantages, group_advantages
@@ -102,7 +103,7 @@ class Stage:
         prompts, groups = self._draw(as_generator(self.policy, self.first), step)
         drawn = [rollout for group in groups for rollout in group]
         looking = time.monotonic()
-        observed = self.gallery.observe(self._pictures(prompts, groups, step))
+        observed = self._look(self._pictures(prompts, groups, step))
         looked = time.monotonic()
         self.gallery.reward.learn(observed)
         reward = self.gallery.reward(observed)
@@ -122,6 +123,14 @@ class Stage:
         measured["pictures_a_second"] = (self.gallery.made - made) / max(looked - looking, 1e-9)
         measured["share_not_pictures"] = 1 - (looked - looking) / (time.monotonic() - began)
         return measured
+
+    def _look(self, pictures: Sequence[Picture]) -> Observed:
+        """Where it takes longest, it is stopped most often: by the user, or by servers that are gone for good."""
+        try:
+            return self.gallery.observe(pictures)
+        except (ModelError, KeyboardInterrupt):
+            self._save()
+            raise
 
     def _total(self, reward: Reward, draws: Draws) -> torch.Tensor:
         """What each draw is paid: as the recipe weighs the metrics, or as the draw's own preference does."""
