@@ -8,14 +8,14 @@ from __future__ import annotations
 import gc
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from training.machine import machine as machine
 
 Task = Callable[[], object]
 
@@ -78,11 +78,6 @@ def growth_exponent(sizes: Sequence[int], times: Sequence[float]) -> float:
     return statistics.linear_regression(x, y).slope
 
 
-def machine() -> str:
-    """The processor, its cores, and the system."""
-    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-
-
 def busy() -> str | None:
     """A warning when other programs were using the processor in the last minute."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -93,12 +88,3 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown processor"

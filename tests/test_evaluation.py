@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from tests.test_rl_stage import gallery
-from training.evaluation.approaches import best_fixed, copied
-from training.evaluation.intervals import bootstrap, mean_interval
-from training.evaluation.outcome import NONE, judge, table, wins
-from training.rewards import inception_score
+from negopt.errors import DataError
+from tests.test_rl_stage import Painting, gallery
+from training.evaluation.approaches import best_fixed, best_for, copied
+from training.evaluation.intervals import Interval, bootstrap, mean_interval
+from training.evaluation.kept import KeptGallery
+from training.evaluation.outcome import NONE, differences, judge, judge_one, rates, table, wins
+from training.evaluation.report import best
+from training.evaluation.search import Array, Terms, frequent_terms, mean_reward, racing
+from training.rewards import Aesthetics, WeightedReward, inception_score
+from training.rl.gallery import Gallery
+from training.samplers import Picture
 
 
 def test_a_mean_lies_in_its_interval_which_narrows_with_more_prompts() -> None:
@@ -37,7 +46,7 @@ def test_ties_are_half_a_win() -> None:
 def test_the_table_tells_better_from_worse() -> None:
     prompts = [f"prompt {number}" for number in range(30)]
     approaches = {NONE: [""] * 30, "good": ["blurry, wilted"] * 30, "bad": ["text, logo"] * 30}
-    outcomes = judge(gallery(), prompts, approaches, seeds=[1, 2])
+    outcomes = judge(gallery(), prompts, approaches, seeds=2)
     rows = table(outcomes, resamples=200)
     assert rows["good"]["reward"].low > rows[NONE]["reward"].high > rows["bad"]["reward"].high
     assert rows["good"]["wins against none"].value == 1
@@ -48,11 +57,161 @@ def test_the_table_tells_better_from_worse() -> None:
     assert rows["good"]["inception score"].value == pytest.approx(inception_score(classes)[0])
 
 
+def test_differences_are_surer_than_rewards() -> None:
+    """Brightness by noise differs much between seeds, and not at all between negatives on the same noise."""
+    prompts = [f"prompt {number}" for number in range(20)]
+    approaches = {NONE: [""] * 20, "good": ["blurry"] * 20, "better": ["blurry, wilted"] * 20}
+    outcomes = judge(gallery(), prompts, approaches, seeds=2)
+    rows, between = table(outcomes, 200), differences(outcomes, 200)
+    found = between["better"]["good"]
+    assert found.low > 0
+    assert found.value == pytest.approx(-between["good"]["better"].value)
+    assert found.value == pytest.approx(rows["better"]["reward"].value - rows["good"]["reward"].value, abs=1e-4)
+    assert found.high - found.low < rows["good"]["reward"].high - rows["good"]["reward"].low
+    assert "better" not in between["better"]
+
+
+def test_some_prompts_of_an_outcome_and_one_more_approach_on_them() -> None:
+    prompts = ["a", "b", "c"]
+    made = gallery()
+    outcomes = judge(made, prompts, {NONE: [""] * 3, "good": ["blurry", "", "wilted"]}, seeds=2)
+    first = outcomes["good"].first(2)
+    assert first.negatives == ("blurry", "")
+    later = judge_one(made, prompts[:2], ["blurry", ""], 2, "the same again")
+    assert torch.equal(later.reward, first.reward)
+    assert torch.equal(later.classes, first.classes)
+
+
+def test_rates_count_what_a_judge_sees() -> None:
+    outcome = judge(gallery(), ["a", "b"], {NONE: ["", ""]}, seeds=2)[NONE]
+    outcome.seen["defects"] = torch.tensor([[[0.9, 0.1], [0.6, 0.5]], [[0.2, 0.0], [0.7, 0.0]]])  # type: ignore[index]
+    found = rates({NONE: outcome}, "defects", ["blur", "noise"])[NONE]
+    assert found["blur"].value == pytest.approx(0.75)
+    assert found["noise"].value == 0
+
+
+def test_of_defects_the_fewest_are_best() -> None:
+    rows = {
+        name: {"reward": Interval(value, 0, 1), "defects": Interval(value, 0, 1)}
+        for name, value in {"few": 0.2, "many": 0.8}.items()
+    }
+    assert (best(rows, "reward"), best(rows, "defects")) == ("many", "few")
+
+
+def test_a_race_spends_its_trials_on_those_ahead() -> None:
+    """List n is worth n, but the first trial of list 0 is lucky."""
+    asked: list[tuple[int, int]] = []
+
+    def mean(lists: list[Terms], count: int) -> Array:
+        asked.extend((int(terms[0]), count) for terms in lists)
+        return np.array([float(terms[0]) + (99 if terms[0] == "0" and count == 1 else 0) for terms in lists])
+
+    scores = racing(mean, [1, 2, 4])([(str(n),) for n in range(8)])
+    assert scores.argmax() == 7
+    assert [n for n, count in asked if count == 2] == [0, 7, 6, 5]
+    assert [n for n, count in asked if count == 4] == [7, 6]
+    assert scores.tolist() == [0, 0, 0, 0, 0, 5, 6, 7]
+    lucky = racing(mean, [1])([("0",), ("1",)])
+    assert lucky.tolist() == [99, 1]
+
+
+def test_who_fell_out_counts_no_more_than_who_stayed() -> None:
+    """After the first trial b leads and a is out; b then proves to be worth less than a's one trial."""
+    worth = {("a", 1): 1.0, ("b", 1): 2.0, ("c", 1): 3.0, ("b", 2): 0.5, ("c", 2): 3.0}
+    scores = racing(lambda lists, count: np.array([worth[x[0], count] for x in lists]), [1, 2])(
+        [("a",), ("b",), ("c",)]
+    )
+    assert scores.tolist() == [0.5, 0.5, 3.0]
+
+
+def test_a_lists_worth_is_the_mean_of_its_first_trials() -> None:
+    made = gallery()
+    trials = [("a", 1), ("b", 2), ("c", 3)]
+    made.reward.warm_up(made.observe([Picture(prompt, "", seed) for prompt, seed in trials]))
+    mean = mean_reward(made, trials)
+    expected = made.reward(
+        made.observe([Picture("a", "blurry, text", 1), Picture("b", "blurry, text", 2)])
+    ).total.mean()
+    assert mean([(), ("blurry", "text")], 2)[1] == pytest.approx(expected.item())
+    before = made.made
+    mean([(), ("blurry", "text")], 2)
+    assert made.made == before, "what was tried is not made again"
+
+
+def test_terms_are_counted() -> None:
+    assert frequent_terms([["a", "b"], ["b"], ["c", "b", "a"]], 2) == ["b", "a"]
+
+
 def test_the_best_fixed_list_is_found_among_lists_and_terms() -> None:
     negatives = ["text, logo", "blurry, text", "blurry, wilted", "noise"] * 3
     terms = [negative.split(", ") for negative in negatives]
-    assert best_fixed(gallery(), ["a", "b"], negatives, terms, seeds=[1, 2]) == "blurry, wilted"
+    made = gallery()
+    assert best_fixed(made, ["a", "b"], negatives, terms) == "blurry, wilted"
+    assert made.reward.normal == {}, "rewards are left as they were"
+    assert made.reward.judges["fidelity"].state_dict()["last"].numel() == 0
+
+
+def test_the_best_fixed_list_may_be_one_that_nobody_wrote() -> None:
+    negatives = ["text, blurry", "wilted, noise", "logo"]
+    terms = [negative.split(", ") for negative in negatives]
+    assert set(best_fixed(gallery(), ["a", "b"], negatives, terms).split(", ")) == {"blurry", "wilted"}
+
+
+def test_a_search_finds_the_best_for_a_prompt_or_takes_what_is_known() -> None:
+    made = gallery()
+    made.reward.warm_up(made.observe([Picture("a", "", seed) for seed in range(8)]))
+    terms = ["text", "wilted", "logo", "blurry"]
+    assert set(best_for(made, "a", terms, ["", "noise"]).split(", ")) == {"blurry", "wilted"}
+    assert best_for(made, "a", ["text"], ["", "blurry, wilted", "noise"]) == "blurry, wilted"
+    assert best_for(made, "a", ["text", "logo"], ["noise"]) == "", "where every negative hurts, none is best"
 
 
 def test_the_nearest_prompts_negative_is_copied() -> None:
     assert copied(["a red house", "a blue boat"], ["leaning", "sinking"], ["the blue boat at night"]) == ["sinking"]
+
+
+WANTED = [Picture("a", "blurry", 1), Picture("a", "", 1), Picture("b", "text", 2)]
+
+
+def kept(file: Path, painting: Painting) -> KeptGallery:
+    return KeptGallery(painting, gallery().reward, file)
+
+
+def test_what_was_judged_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "report" / "judged.safetensors"
+    first = kept(file, Painting())
+    assert not file.exists()
+    monkeypatch.setattr("training.evaluation.kept.SECONDS_BETWEEN_SAVES", 0.0)
+    seen = first.observe(WANTED)  # and the process is killed
+    painting = Painting()
+    second = kept(file, painting)
+    again = second.observe(WANTED)
+    assert painting.calls == 1, "only those made to see whether the file fits"
+    assert all(torch.equal(again[name], rows) for name, rows in seen.items())
+    assert second.made == 3
+
+
+class Darker(Painting):
+    """Another checkpoint by the same name."""
+
+    def _paint(self, picture: Picture) -> torch.Tensor:
+        return super()._paint(picture) / 2
+
+
+def test_what_was_judged_in_another_world_is_not_taken(tmp_path: Path) -> None:
+    file = tmp_path / "judged.safetensors"
+    first = kept(file, Painting())
+    first.observe(WANTED)
+    first.save()
+    fresh = Gallery(Darker(), gallery().reward).observe(WANTED)
+    assert torch.equal(kept(file, Darker()).observe(WANTED)["aesthetics"], fresh["aesthetics"])
+    judge = Aesthetics(lambda images: images.mean((1, 2, 3)).unsqueeze(1), lambda x: x[:, 0])
+    other = KeptGallery(Painting(), WeightedReward({"aesthetics": judge}, {"aesthetics": 1.0}), file)
+    assert list(other.observe(WANTED)) == ["aesthetics"]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "judged.safetensors"
+    file.write_bytes(b"nothing of the kind")
+    with pytest.raises(DataError, match="delete it"):
+        kept(file, Painting())

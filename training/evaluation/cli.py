@@ -3,72 +3,169 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset
+from tqdm import tqdm
 
 import negopt
 from negopt.errors import OptionError
+from negopt.generator import Generator
 from training.data.dataset import load_split
-from training.evaluation.approaches import best_fixed, copied, written
-from training.evaluation.outcome import NONE, judge, table
-from training.evaluation.report import write_report
-from training.rl.gallery import Gallery
+from training.evaluation.approaches import SEARCH_SEEDS, TERMS, best_fixed, best_for, copied, written
+from training.evaluation.kept import KeptGallery
+from training.evaluation.outcome import NONE, Outcome, Table, differences, judge, judge_one, rates, table
+from training.evaluation.report import Comparison, Report, Shown, write_report
+from training.evaluation.search import frequent_terms
+from training.machine import machine
 from training.samplers import Picture
-from training.world import add_world_arguments, open_gallery
+from training.world import add_world_arguments, open_world
 
+FIXED, SEARCHED = "best fixed list", "search for each prompt"
+WEIGHTS = {"aesthetics": 1.0, "alignment": 1.0, "fidelity": 1.0}
+"""What counts how much where one number is wanted, the reward."""
 SHOWN = 8
 """Prompts whose pictures are shown side by side."""
-PROMPTS_FOR_THE_LIST = 48
-"""Training prompts on which the best fixed list is chosen."""
+JUDGED = "judged.safetensors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_world_arguments(parser)
     parser.add_argument("--data", type=Path, required=True, help="a data set folder; its test split is judged")
     parser.add_argument("--models", nargs="*", default=[], metavar="NAME=MODEL", help="models to compare, by name")
+    parser.add_argument(
+        "--prefer", nargs="*", default=[], metavar="NAME", help="models to try with all weight on each metric, too"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the report's folder")
     parser.add_argument("--prompts", type=int, default=200, help="prompts of the test split (200)")
     parser.add_argument("--seeds", type=int, default=2, help="pictures for each prompt (2)")
     parser.add_argument("--max-terms", type=int, default=12, help="the most terms a model writes (12)")
+    parser.add_argument("--list-prompts", type=int, default=32, help="training prompts to find the fixed list on (32)")
+    parser.add_argument(
+        "--search", type=int, default=0, metavar="N", help="search for the best negative of each of the first N prompts"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.prompts < 2 or args.seeds < 1:
-        raise OptionError("an evaluation needs at least two prompts and one seed")
-    test, train = load_split(args.data, "test"), load_split(args.data, "train")
-    test = test.select(range(min(args.prompts, len(test))))
-    gallery = open_gallery(args, {"aesthetics": 1.0, "alignment": 1.0, "fidelity": 1.0})
-    approaches = _approaches(args, gallery, train, test)
-    seeds = list(range(args.seeds))
-    figures = table(judge(gallery, test["prompt"], approaches, seeds))
-    shown = [
-        [Picture(test["prompt"][row], negatives[row], 0) for negatives in approaches.values()]
-        for row in range(min(SHOWN, len(test)))
-    ]
-    facts = {**gallery.sampler.description, "prompts": len(test), "pictures each": args.seeds}
-    write_report(args.out, "Negative prompts, judged by their pictures", facts, figures, shown, gallery.sampler)
-    for name, row in figures.items():
-        print(f"{name:24}" + "  ".join(f"{figure} {interval}" for figure, interval in row.items()))
+    if args.prompts < 2 or args.seeds < 1 or args.prompts * args.seeds > SEARCH_SEEDS[0]:
+        raise OptionError(f"an evaluation has 2 prompts or more and at most {SEARCH_SEEDS[0]} pictures of an approach")
+    if min(args.search, args.list_prompts - 1) < 0:
+        raise OptionError("--search takes 0 or more prompts, --list-prompts at least 1")
+    evaluation = Evaluation.of(args)
+    report = evaluation.report()
+    write_report(args.out, report, evaluation.gallery.sampler)
+    for comparison in report.comparisons:
+        print(f"{comparison.prompts} prompts")
+        for name, row in comparison.figures.items():
+            print(f"  {name:24}" + "  ".join(f"{figure} {interval}" for figure, interval in row.items()))
     print(args.out / "report.html")
     return 0
 
 
-def _approaches(args: argparse.Namespace, gallery: Gallery, train: Dataset, test: Dataset) -> dict[str, Sequence[str]]:
-    """Each way's negative for each test prompt."""
-    prompts = test["prompt"]
-    some = train.select(range(min(PROMPTS_FOR_THE_LIST, len(train))))
-    fixed = best_fixed(gallery, some["prompt"], train["negative_prompt"], train["terms"], [101, 102])
-    found: dict[str, Sequence[str]] = {
-        NONE: [""] * len(test),
-        "best fixed list": [fixed] * len(test),
-        "people": list(test["negative_prompt"]),
-        "nearest neighbour": copied(train["prompt"], train["negative_prompt"], prompts),
-    }
-    for given in args.models:
-        name, _, model = given.partition("=")
-        if not model:
-            raise OptionError(f"--models takes NAME=MODEL, not {given!r}")
-        found[name] = written(negopt.load(model), prompts, args.max_terms)
-    return found
+@dataclass(frozen=True)
+class Evaluation:
+    """What is asked for, opened."""
+
+    args: argparse.Namespace
+    gallery: KeptGallery
+    train: Dataset
+    test: Dataset
+    models: Mapping[str, Generator]
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Evaluation:
+        models = {}
+        for given in args.models:
+            name, _, model = given.partition("=")
+            if not model:
+                raise OptionError(f"--models takes NAME=MODEL, not {given!r}")
+            models[name] = negopt.load(model)
+        for name in args.prefer:
+            if name not in models or not models[name].metrics:
+                raise OptionError(f"--prefer {name}: no model of --models by that name that has preferences")
+        test, train = load_split(args.data, "test"), load_split(args.data, "train")
+        opened = open_world(args).gallery(WEIGHTS, report=True)
+        gallery = KeptGallery(opened.sampler, opened.reward, args.out / JUDGED)
+        return cls(args, gallery, train, test.select(range(min(args.prompts, len(test)))), models)
+
+    def report(self) -> Report:
+        """Everything made, judged and compared."""
+        prompts, seeds = list(self.test["prompt"]), self.args.seeds
+        approaches = self._approaches(prompts)
+        outcomes = judge(self.gallery, prompts, approaches, seeds)
+        several = [outcomes]
+        if count := min(self.args.search, len(prompts)):
+            found = self._search(prompts[:count], approaches)
+            searched = judge_one(self.gallery, prompts[:count], found, seeds, SEARCHED)
+            both = {**{name: one.first(count) for name, one in outcomes.items()}, SEARCHED: searched}
+            several = [both] if count == len(prompts) else [outcomes, both]
+        self.gallery.save()
+        return Report(
+            self._facts(approaches[FIXED][0]),
+            [self._comparison(of_some) for of_some in several],
+            self._shown(prompts, several[-1]),
+            {name: list(outcome.negatives) for name, outcome in {**several[-1], **outcomes}.items()},
+            prompts,
+        )
+
+    def _approaches(self, prompts: Sequence[str]) -> dict[str, Sequence[str]]:
+        """Each way's negative for each test prompt."""
+        train = self.train
+        some = train.select(range(min(self.args.list_prompts, len(train))))
+        fixed = best_fixed(self.gallery, some["prompt"], train["negative_prompt"], train["terms"])
+        found: dict[str, Sequence[str]] = {
+            NONE: [""] * len(prompts),
+            FIXED: [fixed] * len(prompts),
+            "people": list(self.test["negative_prompt"]),
+            "nearest neighbour": copied(train["prompt"], train["negative_prompt"], prompts),
+        }
+        for name, model in self.models.items():
+            found[name] = written(model, prompts, self.args.max_terms)
+            for metric in model.metrics if name in self.args.prefer else ():
+                found[f"{name}, all {metric}"] = written(model, prompts, self.args.max_terms, {metric: 1.0})
+        return found
+
+    def _search(self, prompts: Sequence[str], approaches: Mapping[str, Sequence[str]]) -> list[str]:
+        terms = frequent_terms(self.train["terms"], TERMS)
+        found = []
+        with tqdm(prompts, desc="search", unit="prompt") as bar:
+            for row, prompt in enumerate(bar):
+                made = self.gallery.made
+                known = [negatives[row] for negatives in approaches.values()]
+                found.append(best_for(self.gallery, prompt, terms, known))
+                bar.set_postfix(pictures=self.gallery.made - made)
+        return found
+
+    def _comparison(self, outcomes: Mapping[str, Outcome]) -> Comparison:
+        reporters = {
+            name: judge.labels for name, judge in self.gallery.reward.judges.items() if hasattr(judge, "labels")
+        }
+        shares: dict[str, Table] = {name: rates(outcomes, name, labels) for name, labels in reporters.items()}
+        return Comparison(len(outcomes[NONE].negatives), table(outcomes), differences(outcomes), shares)
+
+    def _shown(self, prompts: Sequence[str], outcomes: Mapping[str, Outcome]) -> list[list[Shown]]:
+        rows = range(min(SHOWN, len(outcomes[NONE].negatives)))
+        return [
+            [
+                Shown(
+                    name,
+                    Picture(prompts[row], outcome.negatives[row], row * self.args.seeds),
+                    outcome.reward[row, 0].item(),
+                )
+                for name, outcome in outcomes.items()
+            ]
+            for row in rows
+        ]
+
+    def _facts(self, fixed: str) -> dict[str, object]:
+        return {
+            **self.gallery.sampler.description,
+            "prompts": len(self.test),
+            "pictures for each prompt": self.args.seeds,
+            "prompts searched for": min(self.args.search, len(self.test)),
+            "pictures made in all": self.gallery.made,
+            "best fixed list": fixed,
+            "machine": machine(),
+        }

@@ -9,12 +9,17 @@ from functools import partial
 import torch
 
 from training.evaluation.intervals import Interval, bootstrap, mean_interval
-from training.rewards import WeightedReward, inception_score
+from training.rewards import inception_score
 from training.rl.gallery import Gallery
 from training.samplers import Picture
 
 NONE = "no negative"
 """The approach that all others are compared with."""
+LESS_IS_BETTER = frozenset({"defects"})
+"""Figures that are better the lower they are."""
+
+Table = dict[str, dict[str, Interval]]
+"""For each approach its figures by name."""
 
 
 @dataclass(frozen=True)
@@ -23,44 +28,60 @@ class Outcome:
 
     negatives: tuple[str, ...]
     """The negative prompt for each prompt."""
+    seen: Mapping[str, torch.Tensor]
+    """What each judge saw, [P, S, D]."""
     scores: Mapping[str, torch.Tensor]
     """Each judge's scores [P, S], in its own units."""
-    classes: torch.Tensor
-    """p(y|x) [P, S, C], for the Inception Score."""
     reward: torch.Tensor
     """The weighted sum [P, S], in units of the pictures without a negative."""
 
+    @property
+    def classes(self) -> torch.Tensor:
+        """p(y|x) [P, S, C], for the Inception Score."""
+        return self.seen["fidelity"]
+
+    def first(self, prompts: int) -> Outcome:
+        """Of the first prompts alone."""
+        return Outcome(
+            self.negatives[:prompts],
+            {name: rows[:prompts] for name, rows in self.seen.items()},
+            {name: rows[:prompts] for name, rows in self.scores.items()},
+            self.reward[:prompts],
+        )
+
 
 def judge(
-    gallery: Gallery, prompts: Sequence[str], approaches: Mapping[str, Sequence[str]], seeds: Sequence[int]
+    gallery: Gallery, prompts: Sequence[str], approaches: Mapping[str, Sequence[str]], seeds: int
 ) -> dict[str, Outcome]:
     """Make and judge the pictures of all approaches on the same initial noise.
 
-    `approaches` gives each one's negative for each prompt; `NONE` must be among them: its pictures set the units
-    of the reward and are what the fidelity of a picture is measured against.
+    Each prompt has `seeds` pictures. `approaches` gives each one's negative for each prompt; `NONE` must be among
+    them: its pictures set the units of the reward and are what the fidelity of a picture is measured against.
     """
-    observed = {
-        name: gallery.observe([Picture(p, n, seed) for p, n in zip(prompts, negatives, strict=True) for seed in seeds])
-        for name, negatives in approaches.items()
-    }
-    gallery.reward.warm_up(observed[NONE])
-    return {name: _outcome(gallery.reward, approaches[name], seen, len(seeds)) for name, seen in observed.items()}
+    gallery.reward.warm_up(gallery.observe(_pictures(prompts, approaches[NONE], seeds), NONE))
+    return {name: judge_one(gallery, prompts, negatives, seeds, name) for name, negatives in approaches.items()}
 
 
-def _outcome(
-    reward: WeightedReward, negatives: Sequence[str], observed: Mapping[str, torch.Tensor], seeds: int
-) -> Outcome:
-    judged = reward(dict(observed))
+def judge_one(gallery: Gallery, prompts: Sequence[str], negatives: Sequence[str], seeds: int, title: str) -> Outcome:
+    """As `judge`, of one approach, in the units that the rewards already have."""
+    observed = gallery.observe(_pictures(prompts, negatives, seeds), title)
+    judged = gallery.reward(observed)
     shape = (len(negatives), seeds)
     return Outcome(
         tuple(negatives),
+        {name: rows.view(*shape, -1) for name, rows in observed.items()},
         {name: part.view(shape) for name, part in judged.parts.items()},
-        observed["fidelity"].view(*shape, -1),
         judged.total.view(shape),
     )
 
 
-def table(outcomes: Mapping[str, Outcome], resamples: int = 2000) -> dict[str, dict[str, Interval]]:
+def _pictures(prompts: Sequence[str], negatives: Sequence[str], seeds: int) -> list[Picture]:
+    """Each prompt has noises of its own: what one noise favours is no news of a prompt."""
+    pairs = enumerate(zip(prompts, negatives, strict=True))
+    return [Picture(p, n, seed) for row, (p, n) in pairs for seed in range(row * seeds, (row + 1) * seeds)]
+
+
+def table(outcomes: Mapping[str, Outcome], resamples: int = 2000) -> Table:
     """For each approach: Inception Score, each judge's mean, reward, and how often it beats no negative."""
     none = outcomes[NONE].reward
     rows = {}
@@ -72,6 +93,28 @@ def table(outcomes: Mapping[str, Outcome], resamples: int = 2000) -> dict[str, d
             "wins against none": mean_interval(wins(outcome.reward, none), resamples),
         }
     return rows
+
+
+def differences(outcomes: Mapping[str, Outcome], resamples: int = 2000) -> Table:
+    """The reward of each approach less that of each other, picture by picture: surer than the rewards themselves,
+    since both began in the same noise."""
+    return {
+        name: {
+            other: mean_interval(one.reward - two.reward, resamples) for other, two in outcomes.items() if other != name
+        }
+        for name, one in outcomes.items()
+    }
+
+
+def rates(outcomes: Mapping[str, Outcome], judge: str, labels: Sequence[str], resamples: int = 2000) -> Table:
+    """The share of an approach's pictures in which a judge of several labels sees each of them."""
+    return {
+        name: {
+            label: mean_interval((outcome.seen[judge][..., place] > 0.5).float(), resamples)
+            for place, label in enumerate(labels)
+        }
+        for name, outcome in outcomes.items()
+    }
 
 
 def wins(reward: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

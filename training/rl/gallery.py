@@ -40,7 +40,7 @@ class Gallery:
         if title is None:
             self._make(new)
         else:
-            with tqdm(total=len(new), desc=title, unit="picture", mininterval=2.0, disable=not new) as bar:
+            with tqdm(total=len(new), desc=title, unit="picture", mininterval=2.0, leave=False, disable=not new) as bar:
                 for start in range(0, len(new), AT_ONCE):
                     self._make(new[start : start + AT_ONCE])
                     bar.update(len(new[start : start + AT_ONCE]))
