@@ -27,10 +27,12 @@ from training.evaluation.approaches import written
 from training.evaluation.intervals import Interval, bootstrap, mean_interval
 from training.rl.gallery import Gallery
 from training.samplers import Picture
-from training.world import add_world_arguments, open_gallery
+from training.world import add_world_arguments, open_world
 
 matplotlib.use("agg")
 from matplotlib import pyplot
+
+NO_PREFERENCES = "this model was not trained for preferences (python -m training rl --prefer-any does that)"
 
 Scores = Mapping[str, torch.Tensor]
 """Each judge's scores [P, S] of S pictures for each of P prompts, in its own units."""
@@ -127,8 +129,8 @@ def _preferring(generator: Generator, prompts: Sequence[str], prefer: Mapping[st
 
 
 def _check(generator: Generator, gallery: Gallery, specialists: Mapping[str, Sequence[str]]) -> None:
-    if len(generator.metrics) < 2:
-        raise OptionError("this model was not trained for preferences (python -m training rl --prefer-any does)")
+    if not generator.metrics:
+        raise OptionError(NO_PREFERENCES)
     for name in (*generator.metrics, *specialists):
         if name not in gallery.reward.judges:
             raise OptionError(f"no judge is called {name!r}; there are: {', '.join(gallery.reward.judges)}")
@@ -221,7 +223,9 @@ def run(args: argparse.Namespace) -> int:
     if args.prompts < 2 or args.seeds < 1:
         raise OptionError("curves need at least two prompts and one seed")
     generator = negopt.load(args.model)
-    gallery = open_gallery(args, dict.fromkeys(generator.metrics or ["aesthetics"], 1.0))
+    if not generator.metrics:
+        raise OptionError(NO_PREFERENCES)
+    gallery = open_world(args, generator.metrics).gallery(dict.fromkeys(generator.metrics, 1.0))
     prompts = list(load_split(args.data, "test")["prompt"])[: args.prompts]
     models = {}
     for given in args.specialists:
