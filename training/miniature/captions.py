@@ -66,7 +66,7 @@ def prompt(scene: Scene, rng: np.random.Generator) -> str:
 def _sentence(scene: Scene, rng: np.random.Generator, admits: bool = True, judges: float = 0.25) -> str:
     """ "a red cat on the beach, watercolour, grainy", or with less of it."""
     words = f"{scene.colour} {scene.subject}" if rng.random() < 0.6 else scene.subject
-    words = f"{_article(words)} {words}" if scene.subject != "mountains" else words
+    words = f"{article(words)} {words}" if scene.subject != "mountains" else words
     style = _one(rng, STYLE_NAMES[scene.style]) if rng.random() < 0.5 else ""
     if style and rng.random() < 0.4 and scene.style != "flat":
         words, style = f"{style} of {words}", ""
@@ -131,7 +131,8 @@ def _one(rng: np.random.Generator, names: tuple[str, ...]) -> str:
     return names[max(0, int(rng.integers(len(names) + 1)) - 1)]
 
 
-def _article(words: str) -> str:
+def article(words: str) -> str:
+    """ "a", or "an" before a vowel."""
     return "an" if words[0] in "aeiou" else "a"
 
 
