@@ -31,7 +31,7 @@ class Pinned:
         from huggingface_hub import hf_hub_download
 
         try:
-            commit = self._commit()
+            commit = self.commit()
             try:
                 return Path(hf_hub_download(self.repository, name, revision=commit, local_files_only=True))
             except Exception:  # not in the cache; each version raises its own classes
@@ -42,8 +42,9 @@ class Pinned:
                 f"{self.repository}/{name}: neither in the cache nor to be had from the Hugging Face Hub ({reason})"
             ) from error
 
-    def _commit(self) -> str:
-        """The whole name of the commit: the Hub takes no short ones."""
+    def commit(self) -> str:
+        """The whole name of the commit, for the Hub takes no short ones; or the branch's. Raises whatever the Hub's
+        library raises, and `ModelError` where there is no such commit."""
         if not re.fullmatch("[0-9a-f]{7,39}", self.revision):
             return self.revision
         from huggingface_hub import HfApi, constants

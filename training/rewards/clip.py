@@ -6,7 +6,6 @@ open_clip's layout. Knows nothing of rewards.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from torch.nn.functional import interpolate
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from negopt.errors import ModelError
+
+from .once import Look, once
 
 MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of the pictures that CLIP learned from, by colour."""
@@ -31,7 +32,8 @@ class Clip:
 
     def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer, *, batch: int = BATCH) -> None:
         self._model, self._tokenizer, self._batch = model.eval().requires_grad_(False), tokenizer, batch
-        self._last: tuple[weakref.ref[torch.Tensor], torch.Tensor] | None = None
+        self.embed_images: Look = once(self._embed_images)
+        """float32 [B, E] of images [B, 3, H, W], 0 to 1; one look serves all judges that ask of the same tensor."""
 
     @classmethod
     def open(cls, folder: Path, tokenizer: Path, device: torch.device, dtype: torch.dtype) -> Clip:
@@ -61,21 +63,16 @@ class Clip:
         return float(self._model.logit_scale.exp())
 
     @torch.no_grad()
-    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """float32 [B, E] of images [B, 3, H, W], 0 to 1. The tensor that was embedded last is not embedded anew:
-        several judges ask of the same pictures."""
-        if self._last is None or self._last[0]() is not images:
-            parts = [self._embed(part) for part in images.split(self._batch)]
-            self._last = weakref.ref(images), torch.cat(parts)
-        return self._last[1]
-
-    @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """float32 [B, E]; each distinct text goes through the network once. Texts are cut at CLIP's length."""
         distinct = list(dict.fromkeys(texts))
         parts = [self._read(distinct[start : start + self._batch]) for start in range(0, len(distinct), self._batch)]
         places = {text: row for row, text in enumerate(distinct)}
         return torch.cat(parts)[[places[text] for text in texts]]
+
+    @torch.no_grad()
+    def _embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self._embed(part) for part in images.split(self._batch)])
 
     def _embed(self, images: torch.Tensor) -> torch.Tensor:
         prepared = prepare(images.to(self._model.device), self._model.config.vision_config.image_size)
