@@ -39,6 +39,14 @@ def test_the_general_bootstrap_agrees_with_that_of_the_mean() -> None:
     assert general.high == pytest.approx(special.high, abs=0.02)
 
 
+def test_a_score_of_variety_lies_within_its_interval() -> None:
+    """A resample holds about two thirds of the prompts, so of ten classes it has fewer."""
+    classes = torch.eye(10).repeat(2, 1)
+    found = bootstrap(20, lambda picked: inception_score(classes[picked])[0])
+    assert found.value == pytest.approx(10)
+    assert found.low < 10 < found.high
+
+
 def test_ties_are_half_a_win() -> None:
     assert wins(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]])).tolist() == [[0.5, 0.0, 1.0]]
 

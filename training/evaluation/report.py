@@ -33,6 +33,8 @@ from matplotlib import pyplot
 TITLE = "Negative prompts, judged by their pictures"
 PANELS = 4
 """Plots side by side."""
+ROW = 1150
+"""Pixels that the pictures of one prompt take together at most, where they do not get too small for it."""
 
 
 class Shown(NamedTuple):
@@ -181,12 +183,13 @@ tr > :first-child { position: sticky; left: 0; background: #fff; white-space: no
 small { color: #666; font-weight: 400 } td.figure small, th small { display: block }
 .best, .more { background: #e3f2e8 } .best { font-weight: 700 } .less { background: #f9e6e4 }
 img.plot { max-width: 100% }
-.pictures td { border: 0; padding: 0 .6rem .9rem 0; width: 192px; max-width: 192px; font-size: .8rem; color: #555 }
-.pictures th { border: 0; padding: 0 .6rem .2rem 0; background: none; position: static; white-space: normal }
-.pictures tr > td:first-child { white-space: normal }
-.pictures th.prompt { padding-top: .8rem }
-.pictures img { display: block; image-rendering: pixelated; margin-bottom: .3rem; outline: 3px solid transparent }
-.pictures img.best { outline-color: #2e7d4f } td.none { color: #aaa }
+.pictures td, .pictures th { border: 0; padding: 0 .6rem .9rem 4px }
+.pictures td { width: 1px; font-size: .8rem; color: #555 } .pictures th { padding-bottom: .2rem }
+.pictures tr > :first-child { position: static; white-space: normal; padding-left: 4px }
+.pictures th.prompt { padding-top: .8rem; font-size: 1rem }
+.pictures img { display: block; margin: 3px 0 .4rem }
+.pictures img.small { image-rendering: pixelated } .pictures img.best { outline: 3px solid #2e7d4f }
+td.none { color: #aaa }
 """
 
 
@@ -224,7 +227,7 @@ def _comparison(comparison: Comparison, plot: bytes, several: bool) -> str:
     for name, table in comparison.rates.items():
         parts.append(
             f"<h3>Share of pictures, by {html.escape(name)}</h3><p>Detected by a classifier that only "
-            "reports; nothing learned from it. The lowest are marked.</p>" + _rates(table)
+            "reports; nothing learned from it.</p>" + _rates(table)
         )
     return "\n".join(parts)
 
@@ -253,14 +256,14 @@ def _differences(table: Table) -> str:
 
 
 def _rates(table: Table) -> str:
-    labels = list(next(iter(table.values())))
-    least = {label: min(row[label].value for row in table.values()) for label in labels}
-    rows = {name: [_rate(row[label].value, least[label]) for label in labels] for name, row in table.items()}
+    labels = [label for label in next(iter(table.values())) if any(row[label].value for row in table.values())]
+    rows = {name: [_rate(row[label].value) for label in labels] for name, row in table.items()}
     return _table([html.escape(label) for label in labels], rows)
 
 
-def _rate(value: float, least: float) -> str:
-    return f'<td class="figure {"best" if value == least else ""}">{100 * value:.0f}%</td>'
+def _rate(value: float) -> str:
+    """The darker the more."""
+    return f'<td class="figure" style="background: rgb(200 90 70 / {0.8 * value:.2f})">{100 * value:.0f}%</td>'
 
 
 def _figure(found: Interval, kind: str, form: str = ".3f") -> str:
@@ -279,20 +282,22 @@ def _pictures(shown: Sequence[Sequence[Shown]], images: Sequence[torch.Tensor]) 
     rows = ""
     for of_prompt, made in zip(shown, images, strict=True):
         most = max(one.reward for one in of_prompt)
-        cells = "".join(_picture(one, image, one.reward == most) for one, image in zip(of_prompt, made, strict=True))
+        pairs = zip(of_prompt, made, strict=True)
+        cells = "".join(_picture(one, image, one.reward == most, len(of_prompt)) for one, image in pairs)
         prompt = html.escape(of_prompt[0].picture.prompt)
         rows += f'<tr><th class="prompt" colspan="{len(of_prompt)}">{prompt}</th></tr>\n<tr>{cells}</tr>\n'
     head = "".join(f"<th>{html.escape(one.approach)}</th>" for one in shown[0])
     return f'<div class="wide"><table class="pictures"><tr>{head}</tr>\n{rows}</table></div>'
 
 
-def _picture(shown: Shown, image: torch.Tensor, marked: bool) -> str:
-    """One picture with its negative prompt."""
+def _picture(shown: Shown, image: torch.Tensor, marked: bool, columns: int) -> str:
+    """One picture with its negative prompt, at three quarters of the size where there are many columns."""
     picture = enlarged(image)
-    kind = ' class="best"' if marked else ""
-    size = f'width="{picture.width}" height="{picture.height}"'
+    wide = picture.width if columns * (picture.width + 14) <= ROW else 3 * picture.width // 4
+    kind = ("small " if image.shape[2] < picture.width else "") + ("best" if marked else "")
+    size = f'width="{wide}" height="{wide * picture.height // picture.width}"'
     words = html.escape(shown.picture.negative_prompt)
-    return f'<td><img{kind} {size} src="{_inline(png(picture))}" alt="">{words}</td>'
+    return f'<td><img class="{kind}" {size} src="{_inline(png(picture))}" alt="">{words}</td>'
 
 
 def _inline(content: bytes) -> str:
