@@ -39,8 +39,8 @@ from .policy import Draws, Policy, collate
 from .preferences import draw_preference, new_preferences, reward_weights
 from .recipe import Recipe
 
-REMEMBERED = 100_000
-"""Pictures whose scores are kept for draws that come again."""
+REMEMBERED = 10_000
+"""Pictures whose scores are kept for draws that come again: those of one prompt and noise, so soon or never."""
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
 CLOCKED = ("share_not_pictures", "pictures_a_second")
 """What a step measures of the time that it took: not the same when it is done again."""
