@@ -226,5 +226,6 @@ def limit_memory(device: torch.device, gigabytes: float) -> None:
         raise OptionError("a limit of GPU memory needs a CUDA device")
     if not gigabytes > 0:
         raise OptionError(f"{gigabytes} GB of GPU memory are too few")
-    total = torch.cuda.get_device_properties(device).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * 1e9 / total), device)
+    index = torch.cuda.current_device() if device.index is None else device.index
+    total = torch.cuda.get_device_properties(index).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * 1e9 / total), index)
