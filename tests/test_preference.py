@@ -222,7 +222,7 @@ def test_it_begins_as_the_model_without_preferences(tmp_path: Path) -> None:
     assert generator.network.writable is not None
     first = Policy(network, generator.network.writable, generator.settings.anchor).eval()
     policy = Policy(
-        network, first.writable, first.anchor, preferences=new_preferences(network, ["aesthetics", "fidelity"])
+        network, first.writable, first.anchor, preferences=new_preferences(network, ["aesthetics", "fidelity"], seed=0)
     ).eval()
     draws = collate(drawn(as_generator(policy, generator)), policy.writable)
     with torch.no_grad():

@@ -24,7 +24,8 @@ class Learning:
 
     learning_rate: float = 1e-4
     vector_rate: float = 30.0
-    """How many times faster the vectors of a model with preferences learn: they begin all alike, and far from zero."""
+    """How many times faster the vectors of a model with preferences learn: their numbers are so much larger than those
+    of a matrix."""
     epochs: int = 4
     """How often each draw is used."""
     minibatches: int = 2

@@ -249,7 +249,7 @@ def _policy(model: Path, generator: Generator, recipe: Recipe) -> Policy:
         writable = torch.arange(generator.network.config.vocab_size)
     preferences = generator.preferences
     if recipe.preferences and preferences is None:
-        preferences = new_preferences(network, recipe.metrics)
+        preferences = new_preferences(network, recipe.metrics, recipe.seed)
     if recipe.preferences and preferences and set(preferences.metrics) != set(recipe.metrics):
         raise OptionError(
             f"{model}: knows preferences between {', '.join(preferences.metrics)}, not {', '.join(recipe.metrics)}"
