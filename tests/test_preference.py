@@ -196,7 +196,12 @@ def new_policy(folder: Path, generator: negopt.Generator) -> Policy:
 
 
 def drawn(generator: negopt.Generator) -> list[negopt.rollout.Rollout]:
-    prefer = [{"aesthetics": 1}, None, {"fidelity": 1}, {"aesthetics": 0.2, "fidelity": 0.8}]
+    prefer: list[Mapping[str, float] | None] = [
+        {"aesthetics": 1},
+        None,
+        {"fidelity": 1},
+        {"aesthetics": 0.2, "fidelity": 0.8},
+    ]
     seeds = [[10 * row + copy for copy in range(4)] for row in range(len(PROMPTS))]
     return [rollout for group in generator.draw(PROMPTS, seeds, prefer=prefer, max_terms=5) for rollout in group]
 

@@ -12,7 +12,6 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -24,13 +23,14 @@ from negopt.generator import Generator
 from training.atomic import replace_folder
 from training.data.dataset import load_split
 from training.evaluation.approaches import written
-from training.evaluation.intervals import Interval, bootstrap, mean_interval
+from training.evaluation.intervals import RESAMPLES, Interval, mean_interval
 from training.rl.gallery import Gallery
 from training.samplers import Picture
 from training.world import add_world_arguments, open_world
 
 matplotlib.use("agg")
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 
 NO_PREFERENCES = "this model was not trained for preferences (python -m training rl --prefer-any does that)"
 
@@ -60,7 +60,7 @@ class Curves:
         assert self.before is not None
         model = (self.asked[metric][1.0][metric] - self.before[metric]).double().mean(1)
         specialist = (self.specialists[metric][metric] - self.before[metric]).double().mean(1)
-        return bootstrap(len(model), partial(_ratio, model, specialist))
+        return _ratio(model, specialist)
 
 
 def preference_curves(
@@ -96,7 +96,7 @@ def preference_curves(
     asked = {
         metric: {
             weight: score(
-                _preferring(generator, prompts, weighting(generator.metrics, metric, weight), max_terms),
+                written(generator, prompts, max_terms, weighting(generator.metrics, metric, weight)),
                 f"{metric} {weight:.2f}",
             )
             for weight in weights_of(generator.metrics)
@@ -122,12 +122,6 @@ def weighting(metrics: Sequence[str], metric: str, weight: float) -> dict[str, f
     return {name: weight if name == metric else rest for name in metrics}
 
 
-def _preferring(generator: Generator, prompts: Sequence[str], prefer: Mapping[str, float], max_terms: int) -> list[str]:
-    """What the model writes for each prompt under one preference."""
-    answers = generator.generate_batch(prompts, prefer=prefer, max_terms=max_terms, max_tokens=0)
-    return [answer.text for answer in answers]
-
-
 def _check(generator: Generator, gallery: Gallery, specialists: Mapping[str, Sequence[str]]) -> None:
     if not generator.metrics:
         raise OptionError(NO_PREFERENCES)
@@ -139,8 +133,12 @@ def _check(generator: Generator, gallery: Gallery, specialists: Mapping[str, Seq
             raise OptionError(f"this model has no preference for {name!r}; it has: {', '.join(generator.metrics)}")
 
 
-def _ratio(model: torch.Tensor, specialist: torch.Tensor, picked: torch.Tensor) -> float:
-    return (model[picked].mean() / specialist[picked].mean()).item()
+def _ratio(model: torch.Tensor, specialist: torch.Tensor) -> Interval:
+    """Of the means of gains [P] each. By plain percentiles, which a resample without any gain does not upset."""
+    picks = torch.randint(len(model), (RESAMPLES, len(model)), generator=torch.Generator().manual_seed(0))
+    found = model[picks].mean(1) / specialist[picks].mean(1)
+    low, high = found.quantile(torch.tensor([0.025, 0.975], dtype=found.dtype)).tolist()
+    return Interval((model.mean() / specialist.mean()).item(), low, high)
 
 
 def write_curves(folder: Path, curves: Curves) -> None:
@@ -200,7 +198,7 @@ def plot(curves: Curves) -> bytes:
     return buffer.getvalue()
 
 
-def _line(panel: pyplot.Axes, gain: Interval, label: str, color: str) -> None:
+def _line(panel: Axes, gain: Interval, label: str, color: str) -> None:
     panel.axhline(gain.value, color=color, linestyle="--", linewidth=1.2, label=label)
     panel.axhspan(gain.low, gain.high, color=color, alpha=0.08, linewidth=0)
 
@@ -229,16 +227,17 @@ def run(args: argparse.Namespace) -> int:
     prompts = list(load_split(args.data, "test")["prompt"])[: args.prompts]
     models = {}
     for given in args.specialists:
-        metric, _, models[metric] = given.partition("=")
-        if not models[metric]:
+        metric, _, model = given.partition("=")
+        if not model:
             raise OptionError(f"--specialists takes METRIC=MODEL, not {given!r}")
+        models[metric] = negopt.load(model)
     curves = preference_curves(
         gallery,
         generator,
         prompts,
         list(range(args.seeds)),
         before=written(negopt.load(args.before), prompts, args.max_terms) if args.before else None,
-        specialists={m: written(negopt.load(model), prompts, args.max_terms) for m, model in models.items()},
+        specialists={metric: written(model, prompts, args.max_terms) for metric, model in models.items()},
         max_terms=args.max_terms,
     )
     write_curves(args.out, curves)
