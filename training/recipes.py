@@ -45,6 +45,8 @@ class Recipe:
     max_terms: int = 60
     piece_embeddings: str = "minilm"
     """Where the embeddings of a new vocabulary begin: "minilm" or "random"."""
+    plans: bool = True
+    """Does a list begin with how long it will be? Without, the network says when it has enough, which RL can change."""
     precision: str = "auto"
     """"bf16", "fp32", or "auto": bf16 where the machine computes it in hardware."""
     evaluate_every: float = 1.0
@@ -73,9 +75,10 @@ PRESETS: dict[str, Recipe] = {
         embedding_rate=0.0,
         max_prompt_tokens=96,
     ),
-    # For the miniature's forty-odd terms; in the order written, since the end of a list is the policy's to choose.
+    # For the miniature's forty-odd terms; the end of a list is the policy's to choose, so in the order written.
     "miniature": Recipe(
         order="written",
+        plans=False,
         epochs=6,
         batch_size=128,
         learning_rate=2e-3,

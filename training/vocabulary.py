@@ -15,7 +15,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tokenizers import (
@@ -52,9 +52,13 @@ class VocabularySize:
 
 
 def build_vocabulary(
-    prompts: Iterable[str], negatives: Iterable[Iterable[str]], size: VocabularySize | None = None
+    prompts: Iterable[str],
+    negatives: Iterable[Iterable[str]],
+    size: VocabularySize | None = None,
+    plans: Sequence[int] = PLANS,
 ) -> Tokenizer:
-    """Tokenizer learned from plain prompts (`negopt.prompt.read_prompt(...).text`) and lists of terms.
+    """Tokenizer learned from plain prompts (`negopt.prompt.read_prompt(...).text`) and lists of terms. `plans`: the
+    least numbers of terms that a list can be planned for; none where the network says itself when it has enough.
 
     A piece needs to occur at least three times: what occurs less cannot be learned, only memorised.
     """
@@ -75,7 +79,7 @@ def build_vocabulary(
     floor = min(scores.values(), default=0.0)
     for piece, score in _word_parts(words, size.parts):
         scores.setdefault(piece, floor + score)
-    return _tokenizer(scores)
+    return _tokenizer(scores, plans)
 
 
 def _words(phrases: Counter[str]) -> Counter[str]:
@@ -107,10 +111,10 @@ def _unigram_pieces(tokenizer: Tokenizer) -> list[tuple[str, float]]:
     return [(piece, score) for piece, score in vocabulary if piece != UNKNOWN]
 
 
-def _tokenizer(scores: dict[str, float]) -> Tokenizer:
+def _tokenizer(scores: dict[str, float], plans: Sequence[int]) -> Tokenizer:
     lowest = min(scores.values(), default=0.0)
     ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-    names = [*SPECIAL, *map(plan_piece, PLANS)]
+    names = [*SPECIAL, *map(plan_piece, plans)]
     specials = [(name, lowest - 10.0) for name in names]
     tokenizer = Tokenizer(models.Unigram([*specials, *ranked], unk_id=SPECIAL.index(UNKNOWN)))
     tokenizer.add_special_tokens(names)

@@ -24,7 +24,7 @@ from .captions import BAD, PLACE_NAMES, STYLE_NAMES, article, prompt
 from .judges import CLASSES, Judges, open_judges
 from .pipeline import make_pictures, open_sampler
 from .stage import rng_of
-from .world import COLOURS, DEFECTS, OWN_DEFECT, STYLE_CHARM, STYLES, SUBJECTS, draw_scene
+from .world import DEFECTS, OWN_DEFECT, STYLE_CHARM, STYLES, SUBJECTS, draw_scene
 
 Array = NDArray[np.float64]
 
@@ -176,12 +176,11 @@ def _all_defects_do_no_harm(arena: Arena, wishes: Sequence[str]) -> list[Gate]:
 
 def _style_words(arena: Arena, wishes: Sequence[str]) -> list[Gate]:
     """For each subject, the style that becomes it least: as a negative where no style is asked for, and
-    where that very style is. Several prompts for each, since chance favours one colour or place or another."""
-    seeds, each = range(200, 208), 6
+    where that very style is. Several prompts for each, since chance favours one place or another."""
+    seeds = range(200, 208)
     worst = {subject: STYLES[int(np.argmin(STYLE_CHARM[subject]))] for subject in SUBJECTS}
-    words = [STYLE_NAMES[worst[subject]][0] for subject in SUBJECTS for _ in range(each)]
-    rng = rng_of(CHECK_SEED, 2)
-    plain = [_without_style(subject, rng) for subject in SUBJECTS for _ in range(each)]
+    words = [STYLE_NAMES[worst[subject]][0] for subject in SUBJECTS for _ in PLACE_NAMES]
+    plain = [text for subject in SUBJECTS for text in _places(subject)]
     asked = [f"{text}, {word}" for text, word in zip(plain, words, strict=True)]
     gates = []
     for name, prompts, sign in (("not asked for", plain, 1), ("asked for", asked, -1)):
@@ -199,10 +198,10 @@ def _style_words(arena: Arena, wishes: Sequence[str]) -> list[Gate]:
     return gates
 
 
-def _without_style(subject: str, rng: np.random.Generator) -> str:
-    """ "red mountains on the beach", in any colour and place."""
-    words = f"{rng.choice(list(COLOURS))} {subject} {rng.choice([names[0] for names in PLACE_NAMES.values()])}"
-    return words if subject == "mountains" else f"{article(words)} {words}"
+def _places(subject: str) -> list[str]:
+    """ "a face on the beach", in every place. Without a colour, which says that black and white is not wanted."""
+    words = subject if subject == "mountains" else f"{article(subject)} {subject}"
+    return [f"{words} {names[0]}" for names in PLACE_NAMES.values()]
 
 
 def _search_wins(arena: Arena, wishes: Sequence[str]) -> list[Gate]:

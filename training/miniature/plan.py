@@ -38,7 +38,7 @@ class Plan:
     clip_rate: float = 1e-3
     head_steps: int = 3_000
     classifier_widths: tuple[int, ...] = (32, 64, 128)
-    classifier_steps: int = 4_000
+    classifier_steps: int = 5_500
     classifier_batch: int = 64
     classifier_rate: float = 2e-3
     rebuilt_pictures: int = 20_000

@@ -141,7 +141,7 @@ class Stage:
         self.average = load_file(self.folder / "average.safetensors")
         self.state = state
         met = bool(self.goal and state["history"] and self.goal(state["history"][-1]))
-        self.state["done"] = state["step"] >= self.steps or (met if self.goal else state["done"])
+        self.state["done"] = state["step"] >= self.steps or met
 
 
 def rng_of(*parts: int) -> np.random.Generator:
