@@ -72,7 +72,12 @@ def test_a_picture_is_embedded_once_for_all_judges(folder: Path, monkeypatch: py
     clip = Clip.open(folder, folder, CPU, FULL)
     looks: list[int] = []
     look = clip._embed
-    monkeypatch.setattr(clip, "_embed", lambda images: looks.append(len(images)) or look(images))
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        looks.append(len(images))
+        return look(images)
+
+    monkeypatch.setattr(clip, "_embed", counted)
     images = pictures(40, 8, 8)
     first = clip.embed_images(images)
     assert torch.equal(clip.embed_images(images), first)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -136,11 +137,12 @@ def test_the_same_seed_is_the_same_noise_on_every_machine(sampler: DiffusersSamp
 def test_texts_are_encoded_once(sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[str] = []
     encode = sampler.pipeline.encode_prompt
-    monkeypatch.setattr(
-        sampler.pipeline,
-        "encode_prompt",
-        lambda *args, **given: (encoded.extend(given.get("prompt") or []), encode(*args, **given))[1],
-    )
+
+    def counted(prompt: list[str] | None = None, *args: Any, **given: Any) -> Any:
+        encoded.extend(prompt or [])
+        return encode(prompt, *args, **given)
+
+    monkeypatch.setattr(sampler.pipeline, "encode_prompt", counted)
     first = sampler.sample(PICTURES)
     assert torch.equal(sampler.sample(PICTURES), first)
     assert sorted(encoded) == sorted({text for picture in PICTURES for text in picture[:2]})
@@ -165,7 +167,7 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so(
     torch.testing.assert_close(sampler.sample(PICTURES[:3]), expected[:3], atol=1e-5, rtol=0)
     assert tried == [5, 2, 2, 1, 2, 1]
     assert capsys.readouterr().err.splitlines() == ["out of memory with 5 pictures together: going on with 2"]
-    monkeypatch.setattr(sampler, "_sample", lambda pictures: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    monkeypatch.setattr(sampler, "_sample", lambda pictures: short_of_memory([*pictures] * 3))
     with pytest.raises(ModelError, match="single picture"):
         sampler.sample(PICTURES)
 
@@ -195,7 +197,7 @@ def test_a_lora_is_melted_into_the_weights(file: Path, tokenizer: Path, tmp_path
     down, up = torch.randn(2, 64), torch.randn(64, 2)
     names = {f"unet.{layer}.lora_A.weight": down, f"unet.{layer}.lora_B.weight": up}
     save_file(names, tmp_path / "lora.safetensors")
-    settings = {"tokenizer": tokenizer, "size": SIZE, "device": "cpu"}
+    settings: dict[str, Any] = {"tokenizer": tokenizer, "size": SIZE, "device": "cpu"}
     before = opened(file, tokenizer).pipeline.unet.get_submodule(layer).weight
     sampler = DiffusersSampler.open(file, loras=[(tmp_path / "lora.safetensors", 0.5)], **settings)
     torch.testing.assert_close(sampler.pipeline.unet.get_submodule(layer).weight, before + 0.5 * up @ down)
@@ -225,6 +227,7 @@ def test_what_cannot_be_opened_is_one_clear_line(file: Path, tokenizer: Path, tm
         with pytest.raises(ModelError, match=words) as caught:
             opened(tmp_path / name, tokenizer)
         assert "\n" not in str(caught.value)
-    for settings in ({"size": (60, 64)}, {"steps": 0}, {"batch": 0}, {"vram": 4.0}):
+    wrong: list[dict[str, Any]] = [{"size": (60, 64)}, {"steps": 0}, {"batch": 0}, {"vram": 4.0}]
+    for settings in wrong:
         with pytest.raises(OptionError):
             DiffusersSampler.open(file, tokenizer=tokenizer, device="cpu", **settings)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.hosts.checkpoints import TINY, _draw, _layer, _unet, write_tiny
+from tests.hosts.checkpoints import TINY, Shape, _draw, _layer, _unet, write_tiny
 from tests.tiny_clip import WORDS
 from training.miniature.tokenizer import learn_tokenizer
 
@@ -39,7 +40,7 @@ def write_sdxl(file: Path) -> None:
     unet = _drawn(_unet(replace(TINY, text_width=TINY.text_width + POOLED)), "model.diffusion_model.")
     time = 4 * TINY.channels
     added = [*_layer("label_emb.0.0", time, POOLED + 6 * TIMES), *_layer("label_emb.0.2", time, time)]
-    unet |= _drawn(iter(added), "model.diffusion_model.")
+    unet |= _drawn(added, "model.diffusion_model.")
     vae = {name: tensor for name, tensor in tensors.items() if name.startswith("first_stage_model.")}
     second = _open_clip("conditioner.embedders.1.model.", POOLED, layers=3)
     save_file(_whole(_linear(unet) | vae | text | second), file)
@@ -70,7 +71,7 @@ def _linear(tensors: Tensors) -> Tensors:
 
 
 def _open_clip(prefix: str, width: int, layers: int) -> Tensors:
-    shapes = [
+    shapes: list[tuple[str, Shape]] = [
         ("token_embedding.weight", (49408, width)),
         ("positional_embedding", (77, width)),
         ("text_projection", (width, width)),
@@ -82,12 +83,12 @@ def _open_clip(prefix: str, width: int, layers: int) -> Tensors:
         shapes += [*_layer(f"{block}.attn.out_proj", width, width), *_layer(f"{block}.ln_1", width)]
         shapes += [*_layer(f"{block}.mlp.c_fc", 2 * width, width), *_layer(f"{block}.mlp.c_proj", width, 2 * width)]
         shapes += [*_layer(f"{block}.ln_2", width)]
-    return _drawn(iter(shapes), prefix) | {prefix + "logit_scale": torch.tensor(1.0)}
+    return _drawn(shapes, prefix) | {prefix + "logit_scale": torch.tensor(1.0)}
 
 
-def _drawn(shapes: object, prefix: str) -> Tensors:
+def _drawn(shapes: Iterable[tuple[str, Shape]], prefix: str) -> Tensors:
     random = torch.Generator().manual_seed(0)
-    return {prefix + name: _draw(name, shape, random) for name, shape in shapes}  # type: ignore[attr-defined]
+    return {prefix + name: _draw(name, shape, random) for name, shape in shapes}
 
 
 def _whole(tensors: Tensors) -> Tensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import CLIPConfig, CLIPModel
@@ -14,7 +15,12 @@ SIDE = 32
 
 
 def tiny_clip_config() -> CLIPConfig:
-    layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    layers: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     layers |= {"projection_dim": 16}
     text = {"vocab_size": len(learn_tokenizer(WORDS)), "max_position_embeddings": 16, "eos_token_id": 2}
     return CLIPConfig(

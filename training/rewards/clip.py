@@ -31,7 +31,8 @@ class Clip:
     """A CLIP on one device, in one precision."""
 
     def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer, *, batch: int = BATCH) -> None:
-        self._model, self._tokenizer, self._batch = model.eval().requires_grad_(False), tokenizer, batch
+        self._model: Any = model.eval().requires_grad_(False)
+        self._tokenizer, self._batch = tokenizer, batch
         self.embed_images: Look = once(self._embed_images)
         """float32 [B, E] of images [B, 3, H, W], 0 to 1; one look serves all judges that ask of the same tensor."""
 
@@ -106,11 +107,11 @@ def prepare(images: torch.Tensor, side: int) -> torch.Tensor:
 
 def huge() -> CLIPConfig:
     """ViT-H/14 as LAION trained it, which HPSv2 began as."""
-    sides = {
+    sides: dict[str, dict[str, Any]] = {
         "text": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24},
         "vision": {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "patch_size": 14},
     }
-    same = {"num_attention_heads": 16, "projection_dim": 1024, "hidden_act": "gelu"}
+    same: dict[str, Any] = {"num_attention_heads": 16, "projection_dim": 1024, "hidden_act": "gelu"}
     return CLIPConfig(
         text_config=sides["text"] | same, vision_config=sides["vision"] | same, projection_dim=same["projection_dim"]
     )
@@ -118,7 +119,8 @@ def huge() -> CLIPConfig:
 
 def _whole(folder: Path | None, **settings: Any) -> CLIPModel:
     """The model, every tensor of it from the file: transformers would fill gaps with random numbers."""
-    model, report = CLIPModel.from_pretrained(folder, output_loading_info=True, **settings)
+    loaded: Any = CLIPModel.from_pretrained(folder, output_loading_info=True, **settings)
+    model, report = loaded
     if gaps := sorted([*report["missing_keys"], *map(str, report["mismatched_keys"])]):
         raise ValueError(f"{len(gaps)} tensors are missing or of another size, {gaps[0]} among them")
     found: CLIPModel = model

@@ -217,10 +217,10 @@ def _write(folder: Path, configs: Mapping[str, Config]) -> None:
 
 def _tokenizers(folder: Path, shapes: Shapes) -> dict[str, Any]:
     """Encoders of open_clip's kind learned with "!" after the end of a text, OpenAI's with its end again."""
-    length = {"model_max_length": 77}
+    length: Config = {"model_max_length": 77}
     if _is_xl(shapes):
         second = CLIPTokenizer.from_pretrained(folder, pad_token="!", **length)
         return {"tokenizer": CLIPTokenizer.from_pretrained(folder, **length), "tokenizer_2": second}
-    pad = {"pad_token": "!"} if OPEN_CLIP + "token_embedding.weight" in shapes else {}
+    pad: Config = {"pad_token": "!"} if OPEN_CLIP + "token_embedding.weight" in shapes else {}
     parts = {"safety_checker": None, "feature_extractor": None}
     return {"tokenizer": CLIPTokenizer.from_pretrained(folder, **length, **pad), **parts}
