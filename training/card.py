@@ -5,14 +5,30 @@ from __future__ import annotations
 import datetime
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import T5ForConditionalGeneration
+if TYPE_CHECKING:
+    from transformers import T5ForConditionalGeneration
 
 
 def model_card(state: dict[str, Any], data: Path, network: T5ForConditionalGeneration) -> str:
-    """README.md of an exported model. `state` is the run's, `data` its data set folder."""
-    return "\n".join([_head(), _what(state, network), _data(data), _training(state), _limits(state)])
+    """README.md of a model that learned from pairs. `state` is the run's, `data` its data set folder."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    base = state["recipe"]["base"]
+    origin = "trained from scratch" if base == "mini" else f"fine-tuned from {base}"
+    what = _what(network.config.to_dict(), f"of {parameters / 1e6:.1f} million parameters, {origin}")
+    return "\n".join([_head(), what, _data(data), _training(state), _limits(state)])
+
+
+def taught_card(state: dict[str, Any], begun_as: str, config: dict[str, Any]) -> str:
+    """README.md of a model that learned from pictures. `state` is the RL run's, `begun_as` the name of the model that
+    it began as, `config` its network's."""
+    return "\n".join([_head(), _what(config, f"that learned from pictures, begun as {begun_as}"), _lesson(state)])
+
+
+def plain_card(config: dict[str, Any]) -> str:
+    """README.md of a model of which nothing is known but its network's `config`."""
+    return "\n".join([_head(), _what(config, "of which no record of a training is at hand")])
 
 
 def _head() -> str:
@@ -23,14 +39,11 @@ def _head() -> str:
     )
 
 
-def _what(state: dict[str, Any], network: T5ForConditionalGeneration) -> str:
-    config = network.config
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    base = state["recipe"]["base"]
-    origin = "trained from scratch" if base == "mini" else f"fine-tuned from {base}"
+def _what(config: dict[str, Any], origin: str) -> str:
+    layers = config.get("num_layers")
     return (
-        f"A T5 of {parameters / 1e6:.1f} million parameters, {origin}: {config.num_layers} encoder and "
-        f"{config.num_decoder_layers} decoder layers, d_model {config.d_model}, {config.vocab_size} pieces.\n\n"
+        f"A T5 {origin}: {layers} encoder and {config.get('num_decoder_layers') or layers} decoder layers, "
+        f"d_model {config.get('d_model')}, {config.get('vocab_size')} pieces.\n\n"
         '```python\nimport negopt\n\ngenerator = negopt.load("path/to/this/folder")\n'
         'print(generator.generate("portrait photo of an old fisherman, 85mm, overcast").text)\n```\n\n'
         "`transformers.T5ForConditionalGeneration.from_pretrained` opens it, too; the rules that keep a "
@@ -69,6 +82,41 @@ def _training(state: dict[str, Any]) -> str:
         "Validation, likelihood in nats a term (lower is better) and term F1 on the first rows of the split:\n\n"
         f"| step | nats a term | term F1 |\n|---|---|---|\n{rows}\n\n" + _lengths(state)
     )
+
+
+def _lesson(state: dict[str, Any]) -> str:
+    """From whose pictures it learned what, and how far it went."""
+    recipe, history = state["recipe"], state["history"]
+    quarter = max(1, len(history) // 4)
+    names = [name for name in ("reward", *recipe["weights"], "kl", "terms") if name in history[0]]
+    rows = "\n".join(
+        f"| {name} | {_mean(history[:quarter], name):.4f} | {_mean(history[-quarter:], name):.4f} |" for name in names
+    )
+    return (
+        "## Learned from pictures\n\n"
+        f"Reinforcement learning ({recipe['algorithm']}), ended {datetime.date.today().isoformat()} after "
+        f"{state['step']} steps and {state['seconds'] / 3600:.1f} hours, with {history[-1]['pictures']:,.0f} pictures "
+        "by\n\n"
+        f"```json\n{json.dumps(_without_folders(state['sampler']), indent=1)}\n```\n\n"
+        "Its negatives suit that checkpoint and these settings; for others they are a guess. Of the steps' figures, "
+        "means of the first and of the last quarter (reward in units of the first policy's spread, kl in nats a step; "
+        "on training prompts, by the judges that were paid for, so they say that it learned and not how much better "
+        "the pictures are: `evaluate` does):\n\n"
+        f"| | first | last |\n|---|---|---|\n{rows}\n\n"
+        f"```json\n{json.dumps(recipe, indent=1)}\n```\n"
+    )
+
+
+def _without_folders(sampler: dict[str, Any]) -> dict[str, Any]:
+    """Whoever reads the card need not know where files lay on the machine of the training."""
+    return {
+        name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+        for name, value in sampler.items()
+    }
+
+
+def _mean(history: list[dict[str, float]], name: str) -> float:
+    return sum(measured[name] for measured in history) / len(history)
 
 
 def _lengths(state: dict[str, Any]) -> str:

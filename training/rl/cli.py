@@ -1,4 +1,4 @@
-"""`python -m training rl`: arguments in, a run out."""
+"""`python -m training rl`: arguments in, a run out. On several GPUs: `accelerate launch -m training rl ...`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from negopt.errors import DataError
+from negopt.errors import DataError, OptionError
 from negopt.locate import locate
-from training.world import add_world_arguments, open_world
+from training.world import A1111, COMFYUI, add_world_arguments, open_world
 
 from .recipe import PRESETS, Recipe
 
@@ -41,17 +41,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from training.allocator import keep_freed_memory
+    from training.processes import join
 
     from .stage import Stage
 
     keep_freed_memory()
     recipe = recipe_of(args)
+    crew = join()
+    if crew.size > 1:
+        _check_for_several(args)
     gallery = open_world(args, list(recipe.weights)).gallery(recipe.weights)
-    history = Stage(locate(args.model), _prompts(args.prompts), gallery, recipe, args.out).run()
+    with crew.sharing(gallery):
+        if not crew.leads:
+            return 0
+        history = Stage(locate(args.model), _prompts(args.prompts), gallery, recipe, args.out).run()
     quarter = max(1, len(history) // 4)
     first, last = (sum(step["reward"] for step in part) / quarter for part in (history[:quarter], history[-quarter:]))
     print(f"reward {first:.3f} at first, {last:.3f} at last, with {gallery.made} pictures; {args.out / 'model'}")
     return 0
+
+
+def _check_for_several(args: argparse.Namespace) -> None:
+    """Raises `OptionError` for what only makes sense in one process."""
+    if args.sampler in (COMFYUI, A1111):
+        raise OptionError(f"--sampler {args.sampler} runs in one process: name all servers with --server")
+    if ":" in (args.device or ""):
+        raise OptionError("each process has a GPU of its own: in place of --device, set CUDA_VISIBLE_DEVICES")
 
 
 def recipe_of(args: argparse.Namespace) -> Recipe:

@@ -6,7 +6,7 @@ comes to like a negative prompt asks for it again and again: those draws cost no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from training.samplers import Picture, Sampler
 
 AT_ONCE = 64
 """Pictures between two moves of the progress bar."""
+Look = Callable[[Sequence[Picture]], Observed]
+"""Makes pictures, and says what the judges saw in each."""
 
 
 class Gallery:
@@ -27,6 +29,8 @@ class Gallery:
 
     def __init__(self, sampler: Sampler, reward: WeightedReward) -> None:
         self.sampler, self.reward = sampler, reward
+        self.look: Look = self._look
+        """How new pictures are made and looked at: here, unless others help (see `training.processes`)."""
         self.made = 0
         """Pictures made so far, in this process and those it resumed from."""
         self._widths: list[int] = []
@@ -49,9 +53,12 @@ class Gallery:
     def _make(self, pictures: list[Picture]) -> None:
         if not pictures:
             return
-        images = self.sampler.sample(pictures)
-        self._keep(pictures, self.reward.observe(images, [picture.prompt for picture in pictures]))
+        self._keep(pictures, self.look(pictures))
         self.made += len(pictures)
+
+    def _look(self, pictures: Sequence[Picture]) -> Observed:
+        images = self.sampler.sample(pictures)
+        return self.reward.observe(images, [picture.prompt for picture in pictures])
 
     def _keep(self, pictures: Sequence[Picture], observed: Mapping[str, torch.Tensor]) -> None:
         parts = [observed[name] for name in self.reward.judges]

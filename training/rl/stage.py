@@ -24,6 +24,7 @@ from negopt.generator import Generator
 from negopt.locate import SETTINGS, TOKENIZER
 from negopt.rollout import Rollout
 from training.atomic import recover_folder, replace_folder
+from training.card import taught_card
 from training.checkpoint import load_checkpoint, load_tensors, moment_names, save_checkpoint
 from training.export import write_model
 from training.rewards import Reward
@@ -240,6 +241,9 @@ class Stage:
             write_model(
                 fresh, self.policy.network, self.model / TOKENIZER, settings, preferences=self.policy.preferences
             )
+            begun_as = f"{self.model.parent.name}/{self.model.name}"
+            card = taught_card(self.state, begun_as, self.policy.network.config.to_dict())
+            (fresh / "README.md").write_text(card, encoding="utf-8")
 
 
 def _policy(model: Path, generator: Generator, recipe: Recipe) -> Policy:
