@@ -1,7 +1,9 @@
-"""A stand-in for the Hugging Face Hub on loopback: one model, in the Hub's own API and file routes."""
+"""A stand-in for the Hugging Face Hub on loopback: one model, in the Hub's own API and file routes, to fetch and to
+upload."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -15,7 +17,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @contextmanager
 def hub_with(folder: Path, name: str) -> Iterator[tuple[str, list[str]]]:
-    """Serve `folder` as the model `name`; yields the endpoint and the list of files that were fetched."""
+    """Serve `folder` as the model `name`; yields the endpoint and the list of files that were fetched. What is uploaded
+    is served, too, but written nowhere."""
     fetched: list[str] = []
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
@@ -25,6 +28,26 @@ def hub_with(folder: Path, name: str) -> Iterator[tuple[str, list[str]]]:
 
         def do_HEAD(self) -> None:
             self._answer(body=False)
+
+        def do_POST(self) -> None:
+            path, sent = self.path.split("?")[0], self.rfile.read(int(self.headers["Content-Length"]))
+            if "Bearer" not in self.headers.get("Authorization", ""):
+                return self._send(b"{}", True, {}, status=401)
+            if path == "/api/repos/create":
+                answer: dict[str, object] = {"url": f"http://{self.headers['Host']}/{name}"}
+            elif path == "/api/validate-yaml":
+                answer = {"errors": [], "warnings": []}
+            elif path == f"/api/models/{name}/preupload/main":
+                asked = [file["path"] for file in json.loads(sent)["files"]]
+                answer = {"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in asked]}
+            elif path == f"/api/models/{name}/commit/main":
+                lines = [json.loads(line) for line in sent.splitlines()]
+                uploaded = [line["value"] for line in lines if line["key"] == "file"]
+                files.update({file["path"]: base64.b64decode(file["content"]) for file in uploaded})
+                answer = {"commitUrl": f"http://{self.headers['Host']}/{name}/commit/{COMMIT}", "commitOid": COMMIT}
+            else:
+                return self._send(b"{}", True, {"X-Error-Code": "RepoNotFound"}, status=404)
+            return self._send(json.dumps(answer).encode(), True, {})
 
         def _answer(self, *, body: bool) -> None:
             path = self.path.split("?")[0]

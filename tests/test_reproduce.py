@@ -12,7 +12,8 @@ from negopt.errors import DataError, NegOptError
 from training.__main__ import COMMANDS
 from training.evaluation.claims import LEARNED, RIVALS, SPECIALISTS, claims_of, read_table
 from training.evaluation.intervals import Interval
-from training.reproduce import Step, miniature_steps, run_all
+from training.reproduce import miniature_steps
+from training.steps import Step, run_all
 
 FIGURES = ("inception score", "aesthetics", "alignment", "fidelity", "reward")
 

@@ -1,9 +1,8 @@
 """`python -m training reproduce miniature`: the paper's whole method on the bundled miniature, from people's pairs
 to the table, and what it should show.
 
-Every step is a command of this package, started as a process of its own: what is printed can be typed. Steps that
-do not need each other run side by side, one on each processor core. A step that was done is not done again, and
-one that was killed goes on where it was.
+Every step is a command of this package (see `steps`); those that do not need each other run side by side, one on
+each processor core.
 
     OUT/logs/       what each step printed
     OUT/report/     the table, as `evaluate` writes it
@@ -15,28 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-from negopt.errors import NegOptError
 from training.atomic import write_text
 from training.evaluation.claims import claims_of, read_table
+from training.steps import Step, run_all
 
 METRICS = ("aesthetics", "alignment", "fidelity")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command, and the steps that must be done before."""
-
-    name: str
-    command: tuple[str, ...]
-    after: tuple[str, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,47 +88,3 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0) -> list[Step]:
             tuple(step.name for step in taught),
         ),
     ]
-
-
-def run_all(steps: Sequence[Step], out: Path, jobs: int) -> None:
-    """All steps, as many side by side as `jobs`; raises `NegOptError` with the end of the log of one that failed."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    waiting, running, done = list(steps), dict[Future[float], Step](), set[str]()
-    with ThreadPoolExecutor(jobs) as pool:
-        while waiting or running:
-            for step in [step for step in waiting if set(step.after) <= done]:
-                waiting.remove(step)
-                running[pool.submit(_run, step, out, threads)] = step
-            finished = [future for future in running if future.done()]
-            for future in finished:
-                step = running.pop(future)
-                try:
-                    seconds = future.result()
-                except NegOptError:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
-                done.add(step.name)
-                print(f"{len(done)}/{len(steps)} {step.name}: done in {seconds:.0f} s", flush=True)
-            if not finished:
-                time.sleep(0.2)
-
-
-def _run(step: Step, out: Path, threads: int) -> float:
-    """The seconds that it took; 0 where it was done before."""
-    mark, log = out / "logs" / f"{step.name}.done", out / "logs" / f"{step.name}.log"
-    said = " ".join(step.command)
-    if mark.exists() and mark.read_text("utf-8") == said:
-        return 0.0
-    log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"python -m training {said}", flush=True)
-    began = time.monotonic()
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
-    with log.open("a", encoding="utf-8") as file:
-        result = subprocess.run(
-            [sys.executable, "-m", "training", *step.command], stdout=file, stderr=subprocess.STDOUT, env=environment
-        )
-    if result.returncode:
-        end = "\n".join(log.read_text("utf-8").splitlines()[-5:])
-        raise NegOptError(f"{step.name} failed; the end of {log}:\n{end}")
-    write_text(mark, said)
-    return time.monotonic() - began

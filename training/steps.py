@@ -1,0 +1,86 @@
+"""Commands of this package one after another, or side by side, each a process of its own: what is printed can be typed.
+
+A step that was done is not done again, and one that was killed goes on where it was, as its command does.
+`OUT/logs/NAME.log` holds what it printed, `OUT/logs/NAME.done` the command that was done.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from negopt.errors import NegOptError
+from training.atomic import write_text
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command, and the steps that must be done before."""
+
+    name: str
+    command: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    processes: int = 1
+    """More than one are started by `accelerate launch`."""
+
+    @property
+    def typed(self) -> str:
+        """As one would type it."""
+        launch = f"accelerate launch --num_processes {self.processes}" if self.processes > 1 else "python"
+        return " ".join([launch, "-m", "training", *map(shlex.quote, self.command)])
+
+
+def run_all(steps: Sequence[Step], out: Path, jobs: int, watched: bool = False) -> None:
+    """All steps, as many side by side as `jobs`; raises `NegOptError` with the end of the log of one that failed.
+    `watched`: what they print goes to the terminal, progress bars and all, in place of the logs."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    waiting, running, done = list(steps), dict[Future[float], Step](), set[str]()
+    with ThreadPoolExecutor(jobs) as pool:
+        while waiting or running:
+            for step in [step for step in waiting if set(step.after) <= done]:
+                waiting.remove(step)
+                running[pool.submit(_run, step, out, threads, watched)] = step
+            finished = [future for future in running if future.done()]
+            for future in finished:
+                step = running.pop(future)
+                try:
+                    seconds = future.result()
+                except NegOptError:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+                done.add(step.name)
+                print(f"{len(done)}/{len(steps)} {step.name}: done in {seconds:.0f} s", flush=True)
+            if not finished:
+                time.sleep(0.2)
+
+
+def _run(step: Step, out: Path, threads: int, watched: bool) -> float:
+    """The seconds that it took; 0 where it was done before."""
+    mark, log = out / "logs" / f"{step.name}.done", out / "logs" / f"{step.name}.log"
+    said = " ".join(step.command)
+    if mark.exists() and mark.read_text("utf-8") == said:
+        return 0.0
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(step.typed, flush=True)
+    began = time.monotonic()
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+    launcher = ["accelerate.commands.launch", "--num_processes", str(step.processes), "-m"]
+    command = [sys.executable, "-m", *(launcher if step.processes > 1 else []), "training", *step.command]
+    if watched:
+        if subprocess.run(command, env=environment).returncode:
+            raise NegOptError(f"{step.name} failed; when that is put right, the same command goes on from here")
+    else:
+        with log.open("a", encoding="utf-8") as file:
+            result = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        if result.returncode:
+            end = "\n".join(log.read_text("utf-8").splitlines()[-5:])
+            raise NegOptError(f"{step.name} failed; the end of {log}:\n{end}")
+    write_text(mark, said)
+    return time.monotonic() - began
