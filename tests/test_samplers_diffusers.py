@@ -15,7 +15,7 @@ from negopt.errors import ModelError, OptionError
 from tests.hub_server import COMMIT
 from tests.tiny_checkpoints import TELLTALE, write_sd1, write_sd2, write_sdxl, write_tokenizer
 from training.samplers import Picture
-from training.samplers.checkpoints import SCHEDULERS, set_scheduler
+from training.samplers.checkpoints import SCHEDULERS, add_loras, set_scheduler
 from training.samplers.in_process import DiffusersSampler
 
 SIZE = (64, 48)
@@ -207,11 +207,11 @@ def test_a_lora_is_melted_into_the_weights(file: Path, tokenizer: Path, tmp_path
 
 
 def test_a_lora_without_its_library_is_one_clear_line(
-    file: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+    sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ModelError, match="pip install peft"):
-        DiffusersSampler.open(file, tokenizer=tokenizer, device="cpu", loras=[(Path("a.safetensors"), 1.0)])
+        add_loras(sampler.pipeline, [(Path("a.safetensors"), 1.0)])
 
 
 def test_what_cannot_be_opened_is_one_clear_line(file: Path, tokenizer: Path, tmp_path: Path) -> None:

@@ -117,14 +117,13 @@ def huge() -> CLIPConfig:
     )
 
 
-def _whole(folder: Path | None, **settings: Any) -> CLIPModel:
+def _whole(folder: Path | None, **settings: Any) -> Any:
     """The model, every tensor of it from the file: transformers would fill gaps with random numbers."""
     loaded: Any = CLIPModel.from_pretrained(folder, output_loading_info=True, **settings)
     model, report = loaded
     if gaps := sorted([*report["missing_keys"], *map(str, report["mismatched_keys"])]):
         raise ValueError(f"{len(gaps)} tensors are missing or of another size, {gaps[0]} among them")
-    found: CLIPModel = model
-    return found
+    return model
 
 
 _OPEN_CLIP = {

@@ -22,7 +22,7 @@ BATCH = 32
 class Inception:
     """1,000 classes of ImageNet, with their probabilities."""
 
-    def __init__(self, model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, model: Any, device: torch.device, dtype: torch.dtype) -> None:
         self._model = model.eval().requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)
         self._device, self._dtype = device, dtype
 
