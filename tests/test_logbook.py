@@ -76,6 +76,17 @@ def test_a_sheet_compares_with_no_negative_on_the_same_noise(tmp_path: Path) -> 
         assert {p.negative_prompt for p in pictures} == {"blurry"}
 
 
+def test_steps_that_are_done_again_are_seen_once(tmp_path: Path) -> None:
+    for done, steps in ((0, [1, 2, 3]), (2, [3, 4])):  # killed after step 3, with a checkpoint of step 2
+        with Logbook(tmp_path, Painting(), ["a"], total=9, done=done) as log:
+            for step in steps:
+                log.step(step, {"reward": step + done / 10, "pictures_a_second": 1.0}, lambda prompts: [""])
+    log_of_all = EventAccumulator(str(tmp_path / "logs"))
+    log_of_all.Reload()
+    events = [(event.step, round(event.value, 1)) for event in log_of_all.Scalars("rl/reward")]
+    assert events == [(1, 1.0), (2, 2.0), (3, 3.2), (4, 4.2)]
+
+
 def test_a_run_is_seen_and_learns_nothing_from_its_sheets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

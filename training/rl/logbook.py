@@ -40,7 +40,7 @@ class Logbook:
         self._samples, self._sampler, self._total = out / "samples", sampler, total
         self._prompts = list(prompts[:SHOWN])
         self._plain: torch.Tensor | None = None
-        self._scalars = SummaryWriter(str(out / "logs"), purge_step=done)
+        self._scalars = SummaryWriter(str(out / "logs"), purge_step=done + 1)
         self._bar = tqdm(total=total, initial=done, unit="step", mininterval=2.0)
 
     def __enter__(self) -> Logbook:
