@@ -53,9 +53,9 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0) -> list[Step]:
         words = f"rl --preset miniature --model {out / model / 'model'} --sampler {sampler} --prompts {out / 'data'}"
         return Step(name, (*words.split(), "--out", str(out / name), "--steps", of(steps), *more), (model,))
 
-    alone = [learn(f"rl-{name}", "sft", 120, "--reward", f"{name}=1") for name in METRICS]
+    alone = [learn(f"rl-{name}", "sft", 150, "--reward", f"{name}=1") for name in METRICS]
     taught = [
-        learn("rl", "sft", 200),
+        learn("rl", "sft", 300),
         learn("rl-any", "sft", 300, "--prefer-any"),
         *alone,
         learn("rl-without-sft", "untaught", 200),

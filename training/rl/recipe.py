@@ -61,8 +61,9 @@ PRESETS = {
     "group": Recipe(),
     # PPO as people run it on language models, the paper's setting: one draw a prompt, four epochs.
     "paper": Recipe(algorithm="ppo", prompts=64, copies=1, learning=Learning(learning_rate=1.41e-5, kl_weight=0.2)),
-    # The miniature's policy is a hundredth of T5's size and takes larger steps.
-    "miniature": Recipe(warm_up=4, learning=Learning(learning_rate=5e-4, kl_weight=0.01)),
+    # The miniature's policy is a hundredth of T5's size and takes larger steps; its pictures depend more on their noise
+    # than on the negative, so many prompts are drawn few times each.
+    "miniature": Recipe(prompts=16, copies=4, warm_up=4, learning=Learning(learning_rate=5e-4, kl_weight=0.01)),
     "miniature-ppo": Recipe(
         algorithm="ppo", prompts=64, copies=1, warm_up=4, learning=Learning(learning_rate=5e-4, kl_weight=0.2)
     ),
