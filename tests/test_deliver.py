@@ -89,6 +89,7 @@ def test_what_cannot_be_is_one_clear_line(model: Path, comfyui: Path, capsys: py
         (["--to", "a1111", str(comfyui)], "extensions"),
         (["--to", "forge", str(comfyui)], "comfyui, a1111 or hub"),
         (["--to", "comfyui", str(comfyui), "--name", "../mine"], "no name"),
+        (["--to", "comfyui", str(comfyui), "--name", "negopt-mini"], "no name"),
     ):
         assert main(["export", str(model), *more]) == 2
         assert says in capsys.readouterr().err

@@ -74,6 +74,12 @@ def test_values_are_changed_from_the_command_line(tmp_path: Path) -> None:
     assert evaluate.typed.startswith("python -m training evaluate ")
 
 
+def test_an_option_is_left_out_or_given_without_a_value(tmp_path: Path) -> None:
+    _, _, rl, _ = steps_of("sd15-12gb", tmp_path, "pictures.vram=null", "rl.prefer-any=true", "rl.seed=[1, 2]")
+    assert "--vram" not in rl.command
+    assert rl.command[-4:] == ("--prefer-any", "--seed", "1", "2")
+
+
 def test_a_preset_of_ones_own_may_leave_stages_out(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("pictures: {sampler: a1111, server: ['http://a', 'http://b']}\nrl: {prefer-any: true, node: null}\n")
@@ -91,6 +97,7 @@ def test_a_preset_of_ones_own_may_leave_stages_out(tmp_path: Path) -> None:
         (["--preset", "comfyui"], "--workflow"),
         (["--preset", "miniature", "--set", "rl=3"], "STAGE.OPTION=VALUE"),
         (["--preset", "miniature", "--set", "taste.x=3"], "a stage among"),
+        (["--preset", "miniature", "--set", "rl.steps={"], "not YAML"),
     ],
 )
 def test_what_is_wrong_is_one_clear_line(

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import negopt
 from negopt.errors import ModelError, OptionError
-from negopt.locate import CONFIG, PREFERENCE, SETTINGS, TOKENIZER, WEIGHTS, locate
+from negopt.locate import BUNDLED, CONFIG, PREFERENCE, SETTINGS, TOKENIZER, WEIGHTS, locate
 from training.atomic import replace_folder
 from training.card import plain_card
 from training.export import TOKENIZER_CONFIG
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if where == HUB:
         print(publish(model, place, force=args.force, private=args.private))
     else:
-        folder = host_folder(where, Path(place).expanduser()) / (args.name or name_of(model))
-        print(install(model, folder, force=args.force))
+        folder = host_folder(where, Path(place).expanduser())
+        print(install(model, folder, args.name or name_of(model), force=args.force))
     return 0
 
 
@@ -68,10 +68,12 @@ def host_folder(host: str, folder: Path) -> Path:
     return folder / "models" / "negopt"
 
 
-def install(model: Path, folder: Path, force: bool = False) -> str:
-    """Copy the model to `folder`, whole or not at all; says what was done. Raises `OptionError` if another is there."""
-    if Path(folder.name).name != folder.name or folder.name in ("", ".", ".."):
-        raise OptionError(f"{folder.name!r} is no name for a model")
+def install(model: Path, models: Path, name: str, force: bool = False) -> str:
+    """Copy the model to the folder `name` in `models`, whole or not at all; says what was done. Raises `OptionError` if
+    another is there."""
+    if Path(name).name != name or name in ("", ".", "..", BUNDLED.name):
+        raise OptionError(f"{name!r} is no name for a model of your own")
+    folder = models / name
     if folder.exists():
         if _same(model, folder):
             return f"{folder}: is there already"

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="changes",
         metavar="STAGE.OPTION=VALUE",
-        help=f"another value, as in rl.steps=100 or {PICTURES}.vram=10; may be repeated",
+        help=f"another value, as in rl.steps=100 or {PICTURES}.vram=null; may be repeated",
     )
     parser.add_argument("--processes", type=int, default=1, help="GPUs that sft and rl use (1)")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
@@ -102,7 +102,10 @@ class Preset:
             stage, _, option = place.partition(".")
             if not equals or not option or stage not in tables:
                 raise OptionError(f"--set takes STAGE.OPTION=VALUE with a stage among {', '.join(tables)}: {change!r}")
-            tables[stage][option.removeprefix("--")] = value
+            try:
+                tables[stage][option.removeprefix("--")] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise OptionError(f"--set {change}: the value is not YAML") from error
         return Preset(tables.pop(PICTURES), tables)
 
     def steps(self, out: Path, sources: Sequence[str], processes: int = 1) -> list[Step]:
