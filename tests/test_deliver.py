@@ -108,6 +108,7 @@ def test_the_hub_takes_it_and_gives_it_back(
     command = ["export", str(model), "--to", "hub", "owner/taught"]
     with hub_with(empty, "owner/taught") as (endpoint, _):
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(
             "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
@@ -127,3 +128,6 @@ def test_the_hub_takes_it_and_gives_it_back(
         monkeypatch.setenv("HF_TOKEN", "")
         assert main([*command, "--force"]) == 1
         assert "hf auth login" in capsys.readouterr().err
+    monkeypatch.setenv("HF_TOKEN", "hf_someone")
+    assert main([*command, "--force"]) == 1
+    assert "not uploaded" in capsys.readouterr().err  # nobody is there any more

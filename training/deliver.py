@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import negopt
-from negopt.errors import ModelError, OptionError
+from negopt.errors import ModelError, NegOptError, OptionError
 from negopt.locate import BUNDLED, CONFIG, PREFERENCE, SETTINGS, TOKENIZER, WEIGHTS, locate
 from training.atomic import replace_folder
 from training.card import plain_card
@@ -89,7 +89,6 @@ def publish(model: Path, repository: str, force: bool = False, private: bool = F
     """Upload the model as the account that is logged in; returns the address. Raises `OptionError` if the repository
     holds another model, `ModelError` if the Hub does not take it."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi()
     try:
@@ -99,7 +98,9 @@ def publish(model: Path, repository: str, force: bool = False, private: bool = F
         with TemporaryDirectory() as folder:
             _copy(model, Path(folder))
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="A NegOpt model")
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except NegOptError:
+        raise
+    except Exception as error:  # each version raises its own classes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(f"{repository}: not uploaded ({reason}); `hf auth login` says who you are") from error
     return f"{api.endpoint}/{repository}"

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -48,7 +49,8 @@ class Crew:
         if self.size == 1:
             yield
         elif self.leads:
-            alone, gallery.look = gallery.look, lambda pictures: self._lead(alone, pictures)
+            alone = gallery.look
+            gallery.look = partial(self._lead, alone)
             try:
                 yield
             finally:

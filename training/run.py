@@ -112,7 +112,7 @@ class Preset:
         """The commands, each with what those before it made; raises `OptionError` for what is missing."""
         if "rl" in self.stages or "evaluate" in self.stages:
             _check_pictures(self.pictures)
-        pairs, data, steps = out / "pairs.jsonl", out / "data", []
+        pairs, data = out / "pairs.jsonl", out / "data"
         if len(sources) == 1 and (Path(sources[0]) / "build.json").is_file():
             data, skipped = Path(sources[0]), {"people", "data"}
         else:
@@ -131,6 +131,7 @@ class Preset:
             ),
             "evaluate": (("evaluate",), {"data": data, "out": out / "report", "models": compared, **self.pictures}),
         }
+        steps: list[Step] = []
         for stage in STAGES:
             if stage in self.stages and stage not in skipped:
                 command, options = wired[stage]
