@@ -168,6 +168,28 @@ OBJECT_INFO: dict[str, Any] = {
 }
 
 
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs}
+
+
+SAMPLER = {"steps": 9, "cfg": 6.5, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+
+
+def plain(**changes: Any) -> Graph:
+    """Text to image as ComfyUI starts with it; `changes` are nodes by id."""
+    links = {"model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0]}
+    graph: Graph = {
+        "3": node("KSampler", seed=5, **links, **SAMPLER),
+        "4": node("CheckpointLoaderSimple", ckpt_name="a.safetensors"),
+        "5": node("EmptyLatentImage", width=16, height=8, batch_size=4),
+        "6": node("CLIPTextEncode", text="a dog", clip=["4", 1]),
+        "7": node("CLIPTextEncode", text="ugly", clip=["4", 1]),
+        "8": node("VAEDecode", samples=["3", 0], vae=["4", 2]),
+        "9": node("SaveImage", images=["8", 0], filename_prefix="mine"),
+    }
+    return {**graph, **{key.strip("_"): made for key, made in changes.items()}}
+
+
 class ComfyUIServer(PictureServer):
     """Runs graphs of the nodes in `OBJECT_INFO`, one after the other, and says so over its websocket."""
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from negopt.errors import ModelError, OptionError
-from tests.picture_servers import OBJECT_INFO, ComfyUIServer, seen, wait_for
+from tests.picture_servers import OBJECT_INFO, ComfyUIServer, node, plain, seen, wait_for
 from training.samplers import Picture
 from training.samplers.comfyui import ComfyUISampler
 from training.samplers.servers import Patience
@@ -28,28 +28,6 @@ LOADER: dict[str, Any] = {
     "output_node": False,
 }
 CLASSES = {name: NodeClass.read(info) for name, info in {**OBJECT_INFO, "Efficient Loader": LOADER}.items()}
-
-
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs}
-
-
-SAMPLER = {"steps": 9, "cfg": 6.5, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
-
-
-def plain(**changes: Any) -> Graph:
-    """Text to image as ComfyUI starts with it; `changes` are nodes by id."""
-    links = {"model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0]}
-    graph: Graph = {
-        "3": node("KSampler", seed=5, **links, **SAMPLER),
-        "4": node("CheckpointLoaderSimple", ckpt_name="a.safetensors"),
-        "5": node("EmptyLatentImage", width=16, height=8, batch_size=4),
-        "6": node("CLIPTextEncode", text="a dog", clip=["4", 1]),
-        "7": node("CLIPTextEncode", text="ugly", clip=["4", 1]),
-        "8": node("VAEDecode", samples=["3", 0], vae=["4", 2]),
-        "9": node("SaveImage", images=["8", 0], filename_prefix="mine"),
-    }
-    return {**graph, **{key.strip("_"): made for key, made in changes.items()}}
 
 
 def filled(graph: Graph, sampler: str | None = None) -> Graph:

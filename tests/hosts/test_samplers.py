@@ -103,7 +103,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     Build(folder / "world", TINY).run()
     (folder / "prompts.txt").write_text("\n".join(PROMPTS))
     model = tiny_policy(folder, anchor=0.0)
-    sizes = "--steps 2 --prompts-per-step 1 --copies 2 --max-terms 2".split()
+    sizes = "--steps 2 --prompts-per-step 1 --copies 2 --max-terms 2 --reward aesthetics=1".split()
     return [*sizes, "--model", str(model), "--prompts", str(folder / "prompts.txt"),
             "--judges", f"miniature:{folder / 'world'}"]  # fmt: skip
 
