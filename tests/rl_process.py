@@ -22,7 +22,7 @@ def run(last: int, arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return step(self, number)
 
-    stage.Stage._step = dying  # type: ignore[method-assign]
+    stage.Stage._step = dying  # type: ignore[method-assign, assignment]
     return main(arguments)
 
 

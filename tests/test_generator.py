@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,8 @@ def test_creativity_zero_is_the_same_always_and_a_seed_is_reproducible(generator
 
 def test_an_answer_does_not_depend_on_its_batch(generator: negopt.Generator) -> None:
     many = [PROMPTS[i % len(PROMPTS)] + ", tree" * (i % 7) for i in range(BATCH + 5)]
-    for options in ({}, {"creativity": 1.0, "seed": 7}):
+    choices: tuple[dict[str, Any], ...] = ({}, {"creativity": 1.0, "seed": 7})
+    for options in choices:
         batch = [answer.text for answer in generator.generate_batch(many, **options)]
         assert batch == [generator.generate(prompt, **options).text for prompt in many]
 
@@ -220,9 +222,10 @@ def test_beside_a_host_only_embeddings_that_it_has_are_written_as_it_calls_them(
         embedding_name=lambda name: "embedding:EasyNegative" if name.lower() == "easynegative" else None
     )
     assert host.network is generator.network
-    prompt, options = "1girl, solo, masterpiece", {"creativity": 0.7, "n": 16, "max_tokens": 0, "keep": "badhandv4"}
+    prompt = "1girl, solo, masterpiece"
+    options: dict[str, Any] = {"creativity": 0.7, "n": 16, "max_tokens": 0, "keep": "badhandv4"}
 
-    def embeddings(writer: negopt.Generator, **more: bool) -> set[str]:
+    def embeddings(writer: negopt.Generator, **more: Any) -> set[str]:
         first = writer.generate(prompt, **options, **more)
         terms = (term for answer in (first, *first.alternatives) for term in answer.terms)
         return {term.text for term in terms if term.origin == "model" and is_embedding(term.text)}

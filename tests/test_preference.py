@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -367,7 +368,8 @@ def test_weightings_share_the_rest() -> None:
 def test_curves_show_what_a_model_does_with_its_weights(model: Path, plain: Path, tmp_path: Path) -> None:
     """The negatives that were judged are those that the model writes under each weighting."""
     judges = {
-        name: Aesthetics(lambda images: images.mean((2, 3)), lambda x, c=c: x[:, c]) for c, name in enumerate(METRICS)
+        name: Aesthetics(lambda images: images.mean((2, 3)), itemgetter((slice(None), c)))
+        for c, name in enumerate(METRICS)
     }
     gallery = Gallery(Colours(), WeightedReward(judges, dict.fromkeys(METRICS, 1.0)))
     generator = negopt.load(model)

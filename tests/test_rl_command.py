@@ -96,7 +96,7 @@ def test_the_command_runs_from_sft_model_to_model(
         (["--reward", "beauty=1"], "no judge is called 'beauty'"),
         (["--copies", "1"], "at least 2 copies"),
         (["--prompts-per-step", "9"], "fewer than the 9"),
-        (["--sampler", "miniature:/no/such/world"], "needs checkpoint/ and judges/"),
+        (["--sampler", "miniature:/no/such/world"], "has checkpoint/ and judges/"),
         (["--judges", "no-such"], "there are no judges called"),
         (["--server", "http://127.0.0.1:1"], "--server is for comfyui or a1111"),
         (["--prompts", "/no/such/file"], "cannot be read"),

@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate-text": ("training.evaluate_text", "term F1 of a model and of the baselines it must beat"),
     "rl": ("training.rl.cli", "reinforcement learning: learn from pictures which negatives make them better"),
     "evaluate": ("training.evaluation.cli", "which negatives make the best pictures: table and page"),
+    "preference": ("training.evaluation.preference", "one model for every weighting: each metric against its weight"),
     "export": ("training.deliver", "put a model into ComfyUI, a web UI or the Hugging Face Hub"),
     "run": ("training.run", "from your pictures to a model that learned from your checkpoint, all stages by a preset"),
     "reproduce": ("training.reproduce", "the paper's whole method on the miniature, and what it should show"),

@@ -81,7 +81,11 @@ def nats_per_term(generator: Generator, rows: Sequence[Row]) -> float:
     for positions in schedule.epoch(0):
         drawn = schedule.draw(0, positions)
         batch = schedule.collate(drawn)
-        logits = generator.network.logits(batch.input_ids, batch.attention_mask.bool(), batch.decoder_input_ids)
+        known = generator.preferences  # where it has any, all metrics count alike
+        first = known.embeddings([known.shares()] * len(batch.input_ids)) if known else None
+        logits = generator.network.logits(
+            batch.input_ids, batch.attention_mask.bool(), batch.decoder_input_ids, first=first
+        )
         there = batch.targets[..., 0] != IGNORED
         nats += set_loss(logits[there], batch.targets[there]).item()
         terms += sum(map(count_terms, drawn))

@@ -53,12 +53,12 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0) -> list[Step]:
         words = f"rl --preset miniature --model {out / model / 'model'} --sampler {sampler} --prompts {out / 'data'}"
         return Step(name, (*words.split(), "--out", str(out / name), "--steps", of(steps), *more), (model,))
 
-    alone = [learn(f"rl-{name}", "sft", 150, "--reward", f"{name}=1") for name in METRICS]
+    alone = [learn(f"rl-{name}", "sft", 120, "--reward", f"{name}=1") for name in METRICS]
     taught = [
-        learn("rl", "sft", 300),
-        learn("rl-any", "sft", 300, "--prefer-any"),
+        learn("rl", "sft", 250),
+        learn("rl-any", "sft", 200, "--prefer-any"),
         *alone,
-        learn("rl-without-sft", "untaught", 200),
+        learn("rl-without-sft", "untaught", 120),
     ]
     models = {"SFT": "sft", "RL only": "rl-without-sft", "SFT+RL": "rl"}
     models |= {f"SFT+RL, {name} only": f"rl-{name}" for name in METRICS}
@@ -82,7 +82,7 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0) -> list[Step]:
         Step(
             "evaluate",
             (
-                *f"evaluate --sampler {sampler} --data {data} --prompts {of(200)} --search {of(48)}".split(),
+                *f"evaluate --sampler {sampler} --data {data} --prompts {of(200)} --search {of(32)}".split(),
                 *("--out", str(out / "report"), "--models", *compared),
             ),
             tuple(step.name for step in taught),

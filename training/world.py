@@ -32,6 +32,7 @@ APPLIES: Mapping[str, Sequence[str]] = {
     "vram": (CHECKPOINT,),
     "sampler_batch": (CHECKPOINT,),
     "lora": (CHECKPOINT,),
+    "tokenizer": (CHECKPOINT,),
     "compiled": (CHECKPOINT,),
     "server": (COMFYUI, A1111),
     "workflow": (COMFYUI,),
@@ -74,15 +75,18 @@ def add_world_arguments(parser: argparse.ArgumentParser) -> None:
         "--judges",
         help="real (CLIP, LAION's head, Inception-v3; from the Hub), or miniature[:DIR]; those of the sampler",
     )
-    group.add_argument("--sampler-steps", type=int, metavar="N", help="denoising steps (miniature: 5, else 20)")
+    group.add_argument("--sampler-steps", type=int, metavar="N", help="denoising steps (miniature: 8, else 20)")
     group.add_argument("--guidance", type=float, metavar="SCALE", help="guidance scale (miniature: 3, else 7)")
     group.add_argument("--scheduler", metavar="NAME", help="ddim, dpm++2m, dpm++2m-karras, unipc, euler or lcm")
     group.add_argument("--size", type=_size, metavar="WxH", help="pixels (the checkpoint's own)")
     group.add_argument("--dtype", choices=["bf16", "fp16", "fp32"], help="precision of the checkpoint")
     group.add_argument("--device", help="cuda, cuda:1, cpu (a GPU where there is one)")
     group.add_argument("--vram", type=float, metavar="GB", help="the most that pictures may take")
-    group.add_argument("--sampler-batch", type=int, metavar="N", help="pictures at a time, where memory allows (8)")
+    group.add_argument("--sampler-batch", type=int, metavar="N", help="pictures at a time (what suits the size)")
     group.add_argument("--lora", type=_lora, action="append", metavar="FILE[:WEIGHT]", help="may be repeated")
+    group.add_argument(
+        "--tokenizer", type=Path, metavar="DIR", help="of CLIP, for a single file on a machine that never sees the Hub"
+    )
     group.add_argument("--compile", action="store_true", default=None, dest="compiled", help="torch.compile the UNet")
     group.add_argument("--server", nargs="+", metavar="URL", help="comfyui, a1111: one or several running servers")
     group.add_argument("--workflow", type=Path, metavar="FILE", help="comfyui: your workflow in API format")
@@ -163,7 +167,7 @@ def _checkpoint(args: argparse.Namespace) -> Sampler:
 
     from training.samplers.in_process import DiffusersSampler
 
-    names = {name: name for name in ("guidance", "scheduler", "size", "device", "vram", "compiled")}
+    names = {name: name for name in ("guidance", "scheduler", "size", "device", "vram", "tokenizer", "compiled")}
     given = _given(args, steps="sampler_steps", batch="sampler_batch", loras="lora", **names)
     if args.dtype:
         given["dtype"] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[args.dtype]

@@ -27,7 +27,7 @@ UNCONDITIONED = 0.12
 
 
 def new_scheduler() -> UniPCMultistepScheduler:
-    """UniPC (Zhao et al. 2023, arXiv:2302.04867): its 5 steps come as near to 50 of DDIM as 8 of DDIM do."""
+    """UniPC (Zhao et al. 2023, arXiv:2302.04867): with it, 5 steps come as near to 50 of DDIM as 8 of DDIM do."""
     return UniPCMultistepScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,

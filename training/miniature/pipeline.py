@@ -23,7 +23,7 @@ from training.samplers.in_process import DiffusersSampler
 from .album import as_bytes
 from .diffusion import new_scheduler
 
-STEPS, GUIDANCE = 5, 3.0
+STEPS, GUIDANCE = 8, 3.0
 
 
 def save_pipeline(
@@ -45,7 +45,9 @@ def open_sampler(
 ) -> DiffusersSampler:
     """Who makes the miniature's pictures, from a pipeline folder, as fast as it gets on a CPU."""
     bf16 = torch.cpu._is_avx512_bf16_supported() if bf16 is None else bf16
-    sampler = DiffusersSampler.open(folder, steps=steps, guidance=guidance, bf16=bf16)
+    sampler = DiffusersSampler.open(
+        folder, device="cpu", dtype=torch.float32, steps=steps, guidance=guidance, bf16=bf16
+    )
     sampler.pipeline.unet.set_attn_processor(AttnProcessor())
     sampler.pipeline.unet.to(memory_format=torch.contiguous_format)
     sampler.pipeline.vae.to(memory_format=torch.contiguous_format)
