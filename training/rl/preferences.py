@@ -15,7 +15,7 @@ from transformers import T5ForConditionalGeneration
 from negopt.preference import Preferences
 from training.examples import END_TOKEN
 
-APART = 3.0
+APART = 1.0
 """How far the vectors begin from the end token, in units of the spread of all embeddings."""
 
 
@@ -24,8 +24,8 @@ def new_preferences(network: T5ForConditionalGeneration, metrics: Sequence[str],
 
     A second end, before the prompt, says as good as nothing to a network whose prompts end once, so the policy begins
     as what it was (the bundled model's distributions move by less than 0.001 nats, in which two prompts differ by 0.2).
-    The directions are there from the start, since vectors that are alike teach the network nothing of preferences:
-    before they are apart, it has found a compromise between the metrics and stays with it.
+    The directions are there from the start, since the network itself can learn nothing of preferences from vectors
+    that are all alike.
     """
     table = network.shared.weight.detach().float()
     directions = torch.randn(len(metrics), table.shape[1], generator=torch.Generator().manual_seed(seed))
