@@ -108,19 +108,18 @@ def test_the_hub_takes_it_and_gives_it_back(
     command = ["export", str(model), "--to", "hub", "owner/taught"]
     with hub_with(empty, "owner/taught") as (endpoint, _):
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+        address = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", address)
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(
-            "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-            endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-        )
         assert main(command) == 0
         assert capsys.readouterr().out.strip() == f"{endpoint}/owner/taught"
-        from huggingface_hub import hf_hub_download, list_repo_files
+        from huggingface_hub import HfApi
 
-        assert "notes.txt" not in list_repo_files("owner/taught")
+        hub = HfApi()
+        assert "notes.txt" not in hub.list_repo_files("owner/taught")
         for name in ("model.safetensors", "README.md", "negopt.json", "tokenizer.json"):
-            fetched = hf_hub_download("owner/taught", name, cache_dir=tmp_path / "cache")
+            fetched = hub.hf_hub_download("owner/taught", name, cache_dir=tmp_path / "cache")
             assert Path(fetched).read_bytes() == (model / name).read_bytes()
         assert main(command) == 2
         assert "--force" in capsys.readouterr().err
