@@ -121,13 +121,11 @@ def learns_as_if_nothing_had_been(
     while not (out / "trouble" / "checkpoint").is_dir():
         assert run.poll() is None
         time.sleep(0.05)
-    before = pictures()
-    while pictures() == before:
-        assert run.poll() is None
-        time.sleep(0.05)
+    _wait_for_a_picture(run, pictures)
     run.send_signal(signal.SIGINT)
     assert run.wait(PATIENCE) == 130
     run = _rl(troubled)
+    _wait_for_a_picture(run, pictures)
     kill(server)
     time.sleep(3)
     server.start()
@@ -135,6 +133,14 @@ def learns_as_if_nothing_had_been(
     weights = [load_file(out / name / "model" / "model.safetensors") for name in ("peace", "trouble")]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def _wait_for_a_picture(run: subprocess.Popen[bytes], pictures: Callable[[], int]) -> None:
+    """One more than there are, of a run that goes on."""
+    before = pictures()
+    while pictures() == before:
+        assert run.poll() is None
+        time.sleep(0.05)
 
 
 def _rl(arguments: list[str]) -> subprocess.Popen[bytes]:
