@@ -55,7 +55,7 @@ def _relevant(scene: Scene, wish: str, rng: np.random.Generator) -> list[str]:
             terms.append(defect.names[int(rng.random() < 0.3)])
     for style, charm in zip(STYLES, STYLE_CHARM[scene.subject], strict=True):
         asked = any(name in wish for name in STYLE_NAMES[style])
-        if charm <= -1.0 and rng.random() < (0.02 if asked else 0.35):
+        if charm <= -1.5 and rng.random() < (0.02 if asked else 0.35):
             terms.append(STYLE_NAMES[style][int(rng.random() < 0.3)])
     return terms
 
