@@ -69,7 +69,7 @@ class Scripted:
         self.device = torch.device("cpu")
         self.given = logits
 
-    def encode(self, input_ids: Tensor, mask: Tensor | None) -> int:
+    def encode(self, input_ids: Tensor, mask: Tensor | None, first: Tensor | None = None) -> int:
         return len(input_ids)
 
     def start(self, encoded: int, max_steps: int, copies: int) -> Any:

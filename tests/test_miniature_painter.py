@@ -107,8 +107,8 @@ def test_defects_depend_on_the_subject() -> None:
 
 
 def test_quality_is_charm_less_defects() -> None:
-    assert quality("cat", "flat", "meadow", frozenset()) == pytest.approx(7.5 + 0.8 + 0.2)
-    assert quality("cat", "flat", "meadow", frozenset({"blur", "extra tail"})) == pytest.approx(8.5 - 2.0 - 2.2)
+    assert quality("cat", "flat", "meadow", frozenset()) == pytest.approx(7.5 + 1.2 + 0.2)
+    assert quality("cat", "flat", "meadow", frozenset({"blur", "extra tail"})) == pytest.approx(8.9 - 2.0 - 2.2)
     everything = frozenset(DEFECTS)
     assert quality("cat", "flat", "meadow", everything) == 0.0
 

@@ -129,6 +129,15 @@ def test_early_stopping_ends_before_the_last_epoch(data_folder: Path, tmp_path: 
     assert state["best_step"] < state["step"]
 
 
+def test_a_model_of_no_epochs_opens_and_says_itself_when_it_has_enough(data_folder: Path, tmp_path: Path) -> None:
+    """The beginning of RL without SFT; the preset has no plans of how long a list will be."""
+    assert train(data_folder, tmp_path / "new", "--preset", "miniature", "--epochs", "0") == 0
+    generator = negopt.load(tmp_path / "new" / "model")
+    assert not generator.tokenizer.plans
+    drawn = generator.draw(["a cat"], [list(range(40))], max_terms=12, max_tokens=0)[0]
+    assert len({len(rollout.answer.terms) for rollout in drawn}) > 2
+
+
 def test_a_fine_tuned_model_keeps_its_own_tokenizer(data_folder: Path, unbroken: Path, tmp_path: Path) -> None:
     more = ["--base", str(unbroken / "model"), "--epochs", "1", "--limit", "32"]
     assert train(data_folder, tmp_path / "tuned", *more) == 0
@@ -139,7 +148,7 @@ def test_a_fine_tuned_model_keeps_its_own_tokenizer(data_folder: Path, unbroken:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["--epochs", "0"], 2, "--epochs"),
+        (["--epochs", "-1"], 2, "--epochs"),
         (["--accumulate", "3"], 2, "--accumulate"),
         (["--dropout", "1"], 2, "--dropout"),
         (["--base", "no-such-model"], 1, "no-such-model"),
