@@ -159,10 +159,10 @@ def _own_defect_halves(arena: Arena, wishes: Sequence[str]) -> list[Gate]:
     detail = ", ".join(f"{s} {r[:, 0].mean():.2f}->{r[:, 1].mean():.2f}" for s, r in zip(SUBJECTS, both, strict=True))
     if without == 0:
         return [Gate("own defect with its name as negative, of that without", 1.0, 0.0, False, detail)]
-    ratio = with_it / without
+    ratio = float(with_it / without)
     residual = (both[..., 1] - ratio * both[..., 0]).ravel()
     error = float(residual.std(ddof=1) / np.sqrt(residual.size) / without)  # of a ratio of means (Cochran)
-    return [Gate("own defect with its name as negative, of that without", float(ratio), error, ratio <= 0.5, detail)]
+    return [Gate("own defect with its name as negative, of that without", ratio, error, ratio <= 0.5, detail)]
 
 
 def _all_defects_do_no_harm(arena: Arena, wishes: Sequence[str]) -> list[Gate]:

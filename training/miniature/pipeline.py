@@ -23,7 +23,7 @@ from training.samplers.in_process import DiffusersSampler
 from .album import as_bytes
 from .diffusion import new_scheduler
 
-STEPS, GUIDANCE = 8, 3.0
+STEPS, GUIDANCE = 8, 2.5
 
 
 def save_pipeline(

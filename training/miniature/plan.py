@@ -26,7 +26,7 @@ class Plan:
     text_width: int = 96
     text_layers: int = 2
     unet_widths: tuple[int, ...] = (64, 128)
-    unet_steps: int = 20_000
+    unet_steps: int = 15_000
     unet_batch: int = 32
     unet_rate: float = 1e-3
 
