@@ -51,7 +51,8 @@ class Writer:
 
         def write(prompts: Sequence[str], options: Mapping[str, Value]) -> list[str]:
             start = time.perf_counter()
-            answers = self.generator(model).generate_batch(prompts, **dict(options))
+            given: dict[str, Any] = dict(options)
+            answers = self.generator(model).generate_batch(prompts, **given)
             texts = [answer.text for answer in answers]
             if self.record_file:
                 record(self.record_file, model, prompts, options, texts, time.perf_counter() - start)
