@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from training.atomic import write_text
-from training.world import add_world_arguments
+from training.world import METRICS, add_world_arguments
 
-WEIGHTS = {"aesthetics": 1.0, "alignment": 1.0, "fidelity": 1.0}
+WEIGHTS = dict.fromkeys(METRICS, 1.0)
 SMOOTHED = 512
 """Draws over which a reward is averaged: their mean is known to about 0.08."""
 DRAWS = 64

@@ -140,3 +140,30 @@ def test_bad_settings_are_refused(model: Path, tmp_path: Path) -> None:
         replace(GROUP, copies=1)
     with pytest.raises(OptionError, match="fewer"):
         Stage(model, PROMPTS[:2], gallery(), GROUP, tmp_path)
+
+
+def test_a_warm_up_that_is_stopped_makes_no_picture_twice(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(GROUP, warm_up=5, steps=2)  # 160 draws, looked at 64 at a time
+    unbroken = stage(model, tmp_path / "unbroken", recipe)
+    unbroken.run()
+    stopped = stage(model, tmp_path / "stopped", recipe)
+    paint = Painting.sample
+
+    def dying(self: Painting, pictures: Sequence[Picture]) -> torch.Tensor:
+        if self.calls == 1:
+            raise KeyboardInterrupt
+        return paint(self, pictures)
+
+    monkeypatch.setattr(Painting, "sample", dying)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    monkeypatch.setattr(Painting, "sample", paint)
+    assert stopped.gallery.made == 64
+    resumed = stage(model, tmp_path / "stopped", recipe)
+    resumed.run()
+    assert resumed.gallery.made == unbroken.gallery.made
+    assert resumed.gallery.reward.normal == unbroken.gallery.reward.normal
+    expected = weights(tmp_path / "unbroken")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(tmp_path / "stopped").items())

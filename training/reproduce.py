@@ -20,8 +20,7 @@ from pathlib import Path
 from training.atomic import write_text
 from training.evaluation.claims import claims_of, read_table
 from training.steps import Step, run_all
-
-METRICS = ("aesthetics", "alignment", "fidelity")
+from training.world import METRICS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     run_all(miniature_steps(args.out, args.sampler, args.scale), args.out, max(1, args.jobs))
-    claims = claims_of(read_table(args.out / "report" / "table.csv"))
+    report = args.out / "report"
+    ceiling = report / "ceiling.csv"
+    claims = claims_of(read_table(report / "table.csv"), read_table(ceiling) if ceiling.exists() else None)
     write_text(args.out / "claims.json", json.dumps([vars(claim) for claim in claims], indent=1) + "\n")
     for claim in claims:
         print(claim)
-    print(f"{args.out / 'report' / 'report.html'}, after {(time.monotonic() - began) / 60:.0f} minutes")
+    print(f"{report / 'report.html'}, after {(time.monotonic() - began) / 60:.0f} minutes")
     return 0 if all(claim.holds for claim in claims) else 1
 
 

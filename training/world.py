@@ -28,7 +28,7 @@ APPLIES: Mapping[str, Sequence[str]] = {
     "scheduler": (CHECKPOINT,),
     "size": (CHECKPOINT,),
     "dtype": (CHECKPOINT,),
-    "device": (CHECKPOINT,),
+    "device": (CHECKPOINT, COMFYUI, A1111),
     "vram": (CHECKPOINT,),
     "sampler_batch": (CHECKPOINT,),
     "lora": (CHECKPOINT,),
@@ -80,7 +80,7 @@ def add_world_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scheduler", metavar="NAME", help="ddim, dpm++2m, dpm++2m-karras, unipc, euler or lcm")
     group.add_argument("--size", type=_size, metavar="WxH", help="pixels (the checkpoint's own)")
     group.add_argument("--dtype", choices=["bf16", "fp16", "fp32"], help="precision of the checkpoint")
-    group.add_argument("--device", help="cuda, cuda:1, cpu (a GPU where there is one)")
+    group.add_argument("--device", help="of checkpoint and judges: cuda, cuda:1, cpu (a GPU where there is one)")
     group.add_argument("--vram", type=float, metavar="GB", help="the most that pictures may take")
     group.add_argument("--sampler-batch", type=int, metavar="N", help="pictures at a time (what suits the size)")
     group.add_argument("--lora", type=_lora, action="append", metavar="FILE[:WEIGHT]", help="may be repeated")

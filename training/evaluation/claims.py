@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from negopt.errors import DataError
+from training.world import METRICS
 
 from .intervals import Interval
 from .outcome import NONE
@@ -15,7 +16,7 @@ from .outcome import NONE
 Table = Mapping[str, Mapping[str, Interval]]
 
 LEARNED = "SFT+RL"
-SPECIALISTS = {f"{LEARNED}, {name} only": name for name in ("aesthetics", "alignment", "fidelity")}
+SPECIALISTS = {f"{LEARNED}, {name} only": name for name in METRICS}
 RIVALS = (NONE, "best fixed list", "people", "nearest neighbour", "SFT", "RL only")
 WITHOUT_PICTURES = (NONE, "best fixed list", "SFT")
 """Approaches of which the paper's gain of 25% is told."""
@@ -48,15 +49,18 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def claims_of(table: Table) -> list[Claim]:
-    """All claims that the table's approaches allow to ask; raises `DataError` where one that is needed is missing."""
+def claims_of(table: Table, searched: Table | None = None) -> list[Claim]:
+    """All claims that the table's approaches allow to ask; raises `DataError` where one that is needed is missing.
+
+    `searched`: the table of the prompts that were searched for, where those are fewer (a report's ceiling.csv).
+    """
     if missing := [name for name in (LEARNED, *RIVALS) if name not in table]:
         raise DataError(f"the table has no approach called {missing[0]!r}")
     claims = [_best(table, figure) for figure in ("reward", "inception score", "aesthetics")]
     none, learned = table[NONE]["alignment"], table[LEARNED]["alignment"]
     claims.append(Claim(f"{LEARNED}'s alignment is not below that of {NONE}", learned.value >= none.value,
                         f"{learned} against {none}"))  # fmt: skip
-    claims.append(_gain(table))
+    claims.append(_gain(table, searched or table))
     claims += [_specialist(table, name, metric) for name, metric in SPECIALISTS.items() if name in table]
     return claims
 
@@ -67,15 +71,16 @@ def _best(table: Table, figure: str) -> Claim:
     return Claim(f"{LEARNED} has the best {figure}", mine.value > other.value, f"{mine}; next {rival}, {other}")
 
 
-def _gain(table: Table) -> Claim:
-    """A quarter more Inception Score than without RL; or, where so much cannot be had, most of what can."""
+def _gain(table: Table, searched: Table) -> Claim:
+    """A quarter more Inception Score than without RL; or, where so much cannot be had, most of what a search has on
+    the same prompts."""
     figure = "inception score"
     rival = _leader(table, WITHOUT_PICTURES, figure)
     mine, other = table[LEARNED][figure].value, table[rival][figure].value
     detail = f"{mine / other - 1:+.1%} over {rival}"
     text, holds = f"{LEARNED}'s {figure} is at least {GAIN - 1:.0%} above the best without RL", mine >= GAIN * other
-    if CEILING in table:
-        ceiling = table[CEILING][figure].value
+    if CEILING in searched:
+        mine, ceiling = (searched[name][figure].value for name in (LEARNED, CEILING))
         text += f", or it has {SHARE_OF_CEILING:.0%} of that of a search"
         holds = holds or mine >= SHARE_OF_CEILING * ceiling
         detail += f"; {mine / ceiling:.1%} of the search's {ceiling:.3f}"

@@ -21,10 +21,10 @@ from training.evaluation.report import Comparison, Report, Shown, write_report
 from training.evaluation.search import frequent_terms
 from training.machine import machine
 from training.samplers import Picture
-from training.world import add_world_arguments, open_world
+from training.world import METRICS, add_world_arguments, open_world
 
 FIXED, SEARCHED = "best fixed list", "search for each prompt"
-WEIGHTS = {"aesthetics": 1.0, "alignment": 1.0, "fidelity": 1.0}
+WEIGHTS = dict.fromkeys(METRICS, 1.0)
 """What counts how much where one number is wanted, the reward."""
 SHOWN = 8
 """Prompts whose pictures are shown side by side."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from negopt.errors import DataError, OptionError
 from negopt.locate import locate
+from negopt.preference import read_preference
 from training.world import A1111, COMFYUI, add_world_arguments, open_world
 
 from .recipe import PRESETS, Recipe
@@ -84,15 +85,10 @@ def _given(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _weights(text: str) -> dict[str, float]:
-    """Weights from "name=number,..."."""
-    weights = {}
-    for part in text.split(","):
-        name, _, number = part.partition("=")
-        try:
-            weights[name.strip()] = float(number)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=NUMBER") from None
-    return weights
+    try:
+        return read_preference(text)
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _prompts(source: Path) -> list[str]:

@@ -125,10 +125,11 @@ class Stage:
         measured["share_not_pictures"] = 1 - (looked - looking) / (time.monotonic() - began)
         return measured
 
-    def _look(self, pictures: Sequence[Picture]) -> Observed:
-        """Where it takes longest, it is stopped most often: by the user, or by servers that are gone for good."""
+    def _look(self, pictures: Sequence[Picture], title: str | None = None) -> Observed:
+        """Where it takes longest, it is stopped most often: by the user, or by servers that are gone for good. What was
+        seen until then is kept."""
         try:
-            return self.gallery.observe(pictures)
+            return self.gallery.observe(pictures, title)
         except (ModelError, KeyboardInterrupt):
             self._save()
             raise
@@ -192,7 +193,7 @@ class Stage:
         pictures = []
         for batch in range(self.recipe.warm_up):
             pictures += self._pictures(*self._draw(self.first, -1 - batch), -1 - batch)
-        self.gallery.reward.warm_up(self.gallery.observe(pictures, "warm-up"))
+        self.gallery.reward.warm_up(self._look(pictures, "warm-up"))
 
     def _check(self, measured: dict[str, float]) -> None:
         """A policy that has left the language must not overwrite the checkpoint that still had it."""
