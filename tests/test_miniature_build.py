@@ -89,8 +89,8 @@ def test_what_was_measured_is_noted(built: Path) -> None:
     assert notes["vae"]["latent_channels"] == 4
     assert notes["vae"]["encoder_steps"] == TINY.vae_steps
     assert 0 < notes["vae"]["psnr"] < 99
-    assert notes["unet"]["step"] == TINY.unet_steps
-    assert 0 <= notes["judges"]["classifier"]["painted_subject"] <= 1
+    assert notes["unet"]["step"] == TINY.unet_steps + TINY.fine_steps
+    assert 0 <= notes["classifiers"]["classifier"]["painted_subject"] <= 1
 
 
 def test_diffusers_opens_the_checkpoint(built: Path) -> None:
@@ -157,6 +157,25 @@ def test_stages_in_the_wrong_order_say_so(tmp_path: Path) -> None:
         Build(tmp_path, TINY).run(["unet"])
     with pytest.raises(OptionError, match="no stage 'bogus'"):
         Build(tmp_path, TINY).run(["bogus"])
+
+
+def test_a_build_that_begins_as_another_trains_only_what_it_is_told_to(built: Path, tmp_path: Path) -> None:
+    build = Build(tmp_path / "later", TINY)
+    build.begin(built)
+    build.run(["unet", "aesthetics"])
+    learned = {"checkpoint/unet", "checkpoint/text_encoder", "judges/clip/aesthetics"}
+    for name in WEIGHTS:
+        before, after = load_file(built / name), load_file(tmp_path / "later" / name)
+        same = all(torch.equal(before[key], after[key]) for key in before)
+        assert same is not any(name.startswith(part) for part in learned), name
+    notes = build.notes()
+    assert notes["unet"]["step"] == TINY.unet_steps + 2 * TINY.fine_steps
+    assert notes["classifiers"] == json.loads((built / "build.json").read_text())["classifiers"]
+    again = Build(tmp_path / "later", TINY)
+    again.begin(tmp_path / "nowhere")  # it has begun long ago
+    assert again.run(["unet"])["unet"]["step"] == notes["unet"]["step"]
+    with pytest.raises(ModelError, match="no finished miniature"):
+        Build(tmp_path / "other", TINY).begin(tmp_path / "nowhere")
 
 
 def test_a_goal_ends_the_encoder_and_the_clock_ends_a_stage(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -37,11 +38,12 @@ from .diffusion import new_text_encoder, new_unet, train_diffusion
 from .judges import (
     CLASSES,
     AestheticsHead,
-    Judges,
     Views,
     new_classifier,
     new_clip,
-    save_judges,
+    save_classifier,
+    save_clip,
+    save_head,
     train_aesthetics,
     train_classifier,
     train_clip,
@@ -53,7 +55,8 @@ from .tokenizer import learn_tokenizer, open_tokenizer
 from .vae import encode_all, new_vae, reconstruct, train_vae
 from .world import DEFECTS, SIZE
 
-STAGES = ("vae", "unet", "clip", "judges")
+STAGES = ("vae", "unet", "clip", "aesthetics", "classifiers")
+BEGUN = "begun.json"
 
 
 class Build:
@@ -74,13 +77,41 @@ class Build:
             "vae": self._vae,
             "unet": self._unet,
             "clip": self._clip,
-            "judges": self._judges,
+            "aesthetics": self._aesthetics,
+            "classifiers": self._classifiers,
         }
         for stage in STAGES:
             if stage in stages:
                 torch.manual_seed(self.plan.seed)
                 self._note(stage, doers[stage]())
         return self.notes()
+
+    def begin(self, world: Path) -> None:
+        """Go on from the networks of the finished miniature in `world`: its autoencoder and its judges are this one's
+        until their stages train others, and its UNet learns on. Does nothing where that was done before."""
+        if (self.work / BEGUN).exists():
+            return
+        try:
+            shutil.copytree(world / "checkpoint", self.out / "checkpoint", dirs_exist_ok=True)
+            shutil.copytree(world / "judges", self.out / "judges", dirs_exist_ok=True)
+            notes = json.loads((world / "build.json").read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{world} is no finished miniature ({error})") from error
+        with replace_folder(self.work / "vae") as fresh:
+            shutil.copy(world / "checkpoint" / "vae" / "config.json", fresh / "config.json")
+            weights = load_file(world / "checkpoint" / "vae" / "diffusion_pytorch_model.safetensors")
+            save_file({name: weight.float() for name, weight in weights.items()}, fresh / "weights.safetensors")
+        with replace_folder(self.work / "tokenizer") as fresh:
+            shutil.copytree(world / "checkpoint" / "tokenizer", fresh, dirs_exist_ok=True)
+        weights = load_file(world / "judges" / "clip" / "model.safetensors")
+        save_file({name: weight.float() for name, weight in weights.items()}, self.work / "clip.safetensors")
+        write_text(self.out / "build.json", json.dumps(notes, indent=1) + "\n")
+        write_text(self.work / BEGUN, json.dumps(notes, indent=1) + "\n")
+
+    def _begun(self) -> dict[str, Any]:
+        """The notes of the miniature that this one began as, if any."""
+        path = self.work / BEGUN
+        return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
 
     def notes(self) -> dict[str, Any]:
         path = self.out / "build.json"
@@ -167,22 +198,34 @@ class Build:
         text_encoder = new_text_encoder(self.tokenizer, plan.text_width, plan.text_layers)
         factor = 2 ** (len(plan.vae_widths) - 1)
         unet = new_unet(SIZE // factor, vae.config["latent_channels"], plan.unet_widths, plan.text_width)
-        state = train_diffusion(
-            self.work,
-            unet,
-            text_encoder,
-            self.tokenizer,
-            torch.from_numpy(latents),
-            self.album.scenes,
-            steps=plan.unet_steps,
-            batch=plan.unet_batch,
-            learning_rate=plan.unet_rate,
-            bf16=self.bf16,
-            minutes=self.minutes,
-            facts={"encoder": _fingerprint(*encoder), "widths": list(plan.unet_widths)},
-        )
+        begun = self._begun().get("unet")
+        phases = [("unet", plan.unet_steps, plan.unet_rate), ("unet-fine", plan.fine_steps, plan.fine_rate)]
+        if begun:
+            phases = phases[1:]
+            for name, module in (("unet", unet), ("text_encoder", text_encoder)):
+                (file,) = (self.out / "checkpoint" / name).glob("*.safetensors")
+                module.load_state_dict(load_file(file))
+        measured = begun or {"step": 0, "seconds": 0.0}
+        for name, steps, rate in phases:
+            state = train_diffusion(
+                self.work,
+                unet,
+                text_encoder,
+                self.tokenizer,
+                torch.from_numpy(latents),
+                self.album.scenes,
+                name=name,
+                steps=steps,
+                batch=plan.unet_batch,
+                learning_rate=rate,
+                bf16=self.bf16,
+                minutes=self.minutes,
+                facts={"encoder": _fingerprint(*encoder), "widths": list(plan.unet_widths)},
+            )
+            phase = _summary(state)
+            measured = {**phase, **{key: measured[key] + phase[key] for key in ("step", "seconds")}}
         save_pipeline(self.out / "checkpoint", vae, text_encoder, self.tokenizer, unet)
-        return _summary(state)
+        return measured
 
     @cached_property
     def views(self) -> tuple[Views, Views]:
@@ -218,35 +261,36 @@ class Build:
             facts=self._facts(),
         )
         save_file({n: w.detach().contiguous() for n, w in clip.state_dict().items()}, self.work / "clip.safetensors")
+        save_clip(self.out / "judges" / "clip", clip, self.tokenizer)
         return _summary(state)
 
-    def _judges(self) -> dict[str, Any]:
-        """The aesthetics head and both classifiers, beside the CLIP of the stage before."""
+    def _aesthetics(self) -> dict[str, Any]:
+        """The head on the CLIP of the stage before."""
         plan = self.plan
         clip = new_clip(self.tokenizer, plan.clip_width, plan.clip_layers, plan.embedding)
         weights = self.work / "clip.safetensors"
         if not weights.exists():
             raise ModelError(f"{self.out} has no CLIP yet; run the stage clip first")
         clip.load_state_dict(load_file(weights))
-        clip.eval()
         head = AestheticsHead(plan.embedding)
-        measured = {
-            "aesthetics": train_aesthetics(
-                self.work,
-                head,
-                clip,
-                *self.views,
-                steps=plan.head_steps,
-                minutes=self.minutes,
-                facts={"clip": _fingerprint(clip)},
-            )
-        }
-        classifiers = [
-            new_classifier(CLASSES, plan.classifier_widths, several=False),
-            new_classifier(tuple(DEFECTS), plan.classifier_widths, several=True),
-        ]
-        for name, model in zip(("classifier", "defect-classifier"), classifiers, strict=True):
-            measured[name] = train_classifier(
+        state = train_aesthetics(
+            self.work,
+            head,
+            clip.eval(),
+            *self.views,
+            steps=plan.head_steps,
+            minutes=self.minutes,
+            facts={"clip": _fingerprint(clip)},
+        )
+        save_head(self.out / "judges" / "clip", head)
+        return _summary(state)
+
+    def _classifiers(self) -> dict[str, Any]:
+        """Of subject and style, and of defects."""
+        plan, measured = self.plan, {}
+        for name, labels in (("classifier", CLASSES), ("defect-classifier", tuple(DEFECTS))):
+            model = new_classifier(labels, plan.classifier_widths, several=labels is not CLASSES)
+            state = train_classifier(
                 self.work,
                 model,
                 *self.views,
@@ -257,8 +301,9 @@ class Build:
                 minutes=self.minutes,
                 facts=self._facts(),
             )
-        save_judges(self.out / "judges", Judges(clip, self.tokenizer, head, *classifiers))
-        return {name: _summary(state) for name, state in measured.items()}
+            save_classifier(self.out / "judges" / name, model)
+            measured[name] = _summary(state)
+        return measured
 
 
 def _summary(state: dict[str, Any]) -> dict[str, Any]:

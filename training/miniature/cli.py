@@ -8,13 +8,16 @@ from pathlib import Path
 
 from .plan import Plan
 
-STAGES = ("vae", "unet", "clip", "judges")
+STAGES = ("vae", "unet", "clip", "aesthetics", "classifiers")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="train checkpoint and judges from nothing; resumable")
     build.add_argument("--out", type=Path, required=True, metavar="DIR")
+    build.add_argument(
+        "--begin", type=Path, metavar="DIR", help="go on from the networks of the miniature in DIR, with --stage"
+    )
     build.add_argument("--stage", choices=STAGES, action="append", help="only this one (may be repeated)")
     build.add_argument("--minutes", type=float, metavar="N", help="at most so long per stage")
     build.add_argument("--psnr", type=float, metavar="DB", help=f"the autoencoder's goal ({Plan.psnr})")
@@ -43,7 +46,10 @@ def _build(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     plan = Plan() if args.psnr is None else replace(Plan(), psnr=args.psnr)
-    Build(args.out, plan, args.minutes).run(args.stage or STAGES)
+    build = Build(args.out, plan, args.minutes)
+    if args.begin:
+        build.begin(args.begin)
+    build.run(args.stage or STAGES)
     return 0
 
 

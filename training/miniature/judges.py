@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from transformers import (
     CLIPConfig,
     CLIPModel,
@@ -30,7 +30,7 @@ from transformers import (
     ConvNextForImageClassification,
 )
 
-from training.atomic import replace_folder
+from training.atomic import replace_folder, write_bytes
 
 from .album import as_tensor
 from .captions import caption
@@ -319,18 +319,22 @@ class Judges:
         return classify(self.defects, pictures).double().numpy()
 
 
-def save_judges(folder: Path, judges: Judges) -> None:
-    """Standard transformers folders in half precision: clip (with the head beside it), classifier, defects."""
-    for name, model in (
-        ("clip", judges.clip),
-        ("classifier", judges.classifier),
-        ("defect-classifier", judges.defects),
-    ):
-        with replace_folder(folder / name) as fresh:
-            deepcopy(model).half().save_pretrained(fresh)
-            if name == "clip":
-                judges.tokenizer.save_pretrained(fresh)
-                save_file(_half(judges.head), fresh / HEAD)
+def save_clip(folder: Path, clip: CLIPModel, tokenizer: CLIPTokenizer) -> None:
+    """`folder` as transformers knows it, in half precision."""
+    with replace_folder(folder) as fresh:
+        deepcopy(clip).half().save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+
+
+def save_head(folder: Path, head: AestheticsHead) -> None:
+    """Beside the CLIP in `folder` that it reads."""
+    write_bytes(folder / HEAD, save(_half(head)))
+
+
+def save_classifier(folder: Path, model: ConvNextForImageClassification) -> None:
+    """`folder` as transformers knows it, in half precision."""
+    with replace_folder(folder) as fresh:
+        deepcopy(model).half().save_pretrained(fresh)
 
 
 def _half(model: torch.nn.Module) -> dict[str, torch.Tensor]:

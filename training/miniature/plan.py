@@ -29,6 +29,9 @@ class Plan:
     unet_steps: int = 15_000
     unet_batch: int = 32
     unet_rate: float = 1e-3
+    fine_steps: int = 3_000
+    fine_rate: float = 3e-4
+    """The UNet's last steps are smaller."""
 
     clip_width: int = 128
     clip_layers: int = 4
@@ -62,6 +65,7 @@ TINY = Plan(
     unet_widths=(8, 16),
     unet_steps=4,
     unet_batch=4,
+    fine_steps=2,
     clip_width=16,
     clip_layers=1,
     embedding=8,
