@@ -83,11 +83,19 @@ def test_some_prompts_of_an_outcome_and_one_more_approach_on_them() -> None:
     prompts = ["a", "b", "c"]
     made = gallery()
     outcomes = judge(made, prompts, {NONE: [""] * 3, "good": ["blurry", "", "wilted"]}, seeds=2)
-    first = outcomes["good"].first(2)
-    assert first.negatives == ("blurry", "")
-    later = judge_one(made, prompts[:2], ["blurry", ""], 2, "the same again")
-    assert torch.equal(later.reward, first.reward)
-    assert torch.equal(later.classes, first.classes)
+    before = made.made
+    first = judge_one(made, prompts[:2], ["blurry", ""], 2, "the same again")
+    assert made.made == before, "their pictures were there"
+    assert torch.equal(first.classes, outcomes["good"].classes[:2])
+    assert torch.equal(first.scores["aesthetics"], outcomes["good"].scores["aesthetics"][:2])
+
+
+def test_fidelity_is_that_among_the_approachs_own_pictures() -> None:
+    made = gallery()
+    outcomes = judge(made, ["a", "b", "c"], {NONE: [""] * 3, "good": ["blurry", "", "wilted"]}, seeds=2)
+    for outcome in outcomes.values():
+        expected = inception_score(outcome.classes.flatten(0, 1))[0]
+        assert outcome.scores["fidelity"].mean().exp().item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_rates_count_what_a_judge_sees() -> None:

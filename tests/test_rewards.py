@@ -101,6 +101,18 @@ def test_each_part_counts_in_units_of_the_warm_up(reward: WeightedReward) -> Non
     torch.testing.assert_close(alone, normal["fidelity"])
 
 
+def test_pictures_alone_are_compared_with_each_other(reward: WeightedReward) -> None:
+    observed = reward.observe(IMAGES, [""] * 6)
+    reward.warm_up(observed)
+    reward.learn(reward.observe(1 - IMAGES, [""] * 6))
+    among_others, alone = reward(observed), reward.alone(observed)
+    expected = inception_score(observed["fidelity"])[0]
+    assert alone.parts["fidelity"].mean().exp().item() == pytest.approx(expected, rel=1e-5)
+    assert not torch.equal(alone.parts["fidelity"], among_others.parts["fidelity"])
+    assert torch.equal(alone.parts["aesthetics"], among_others.parts["aesthetics"])
+    assert torch.equal(reward(observed).total, among_others.total), "what was learned is as it was"
+
+
 def test_what_was_learned_survives_a_checkpoint(reward: WeightedReward, tmp_path: object) -> None:
     observed = reward.observe(IMAGES, [""] * 6)
     reward.warm_up(observed)

@@ -52,7 +52,7 @@ def best_fixed(
     before = copy.deepcopy(gallery.reward.state_dict())
     trials = [(prompt, seed) for seed in seeds for prompt in prompts]
     gallery.reward.warm_up(gallery.observe([Picture(prompt, "", seed) for prompt, seed in trials], "fixed list"))
-    mean = mean_reward(gallery, trials, "fixed list")
+    mean = mean_reward(gallery, trials, "fixed list", alone=True)
     score = racing(mean, [len(prompts) * count for count in ROUNDS if count <= len(seeds)])
     whole: list[Terms] = [(negative,) for negative, _ in Counter(train_negatives).most_common(LISTS) if negative]
     frequent = frequent_terms(train_terms, TERMS)
@@ -72,7 +72,8 @@ def best_for(
     """The negative that makes the best pictures for this very prompt, as the judges themselves say: of those that a
     beam search over `terms` finds, and of those already `known`. Nobody can know it beforehand: it is the ceiling.
 
-    The rewards must have their units.
+    The rewards must have their units, and have learned of the pictures that all others make: those of one prompt are
+    no measure of how many classes there are.
     """
     mean = mean_reward(gallery, [(prompt, seed) for seed in seeds])
     score = racing(mean, [count for count in ROUNDS[1:] if count <= len(seeds)])

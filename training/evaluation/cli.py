@@ -97,9 +97,14 @@ class Evaluation:
         outcomes = judge(self.gallery, prompts, approaches, seeds)
         several = [outcomes]
         if count := min(self.args.search, len(prompts)):
+            for outcome in outcomes.values():
+                self.gallery.reward.learn({name: rows.flatten(0, 1) for name, rows in outcome.seen.items()})
             found = self._search(prompts[:count], approaches)
-            searched = judge_one(self.gallery, prompts[:count], found, seeds, SEARCHED)
-            both = {**{name: one.first(count) for name, one in outcomes.items()}, SEARCHED: searched}
+            of_some = {**{name: negatives[:count] for name, negatives in approaches.items()}, SEARCHED: found}
+            both = {
+                name: judge_one(self.gallery, prompts[:count], negatives, seeds, name)
+                for name, negatives in of_some.items()
+            }
             several = [both] if count == len(prompts) else [outcomes, both]
         self.gallery.save()
         return Report(

@@ -40,15 +40,6 @@ class Outcome:
         """p(y|x) [P, S, C], for the Inception Score."""
         return self.seen["fidelity"]
 
-    def first(self, prompts: int) -> Outcome:
-        """Of the first prompts alone."""
-        return Outcome(
-            self.negatives[:prompts],
-            {name: rows[:prompts] for name, rows in self.seen.items()},
-            {name: rows[:prompts] for name, rows in self.scores.items()},
-            self.reward[:prompts],
-        )
-
 
 def judge(
     gallery: Gallery, prompts: Sequence[str], approaches: Mapping[str, Sequence[str]], seeds: int
@@ -56,7 +47,8 @@ def judge(
     """Make and judge the pictures of all approaches on the same initial noise.
 
     Each prompt has `seeds` pictures. `approaches` gives each one's negative for each prompt; `NONE` must be among
-    them: its pictures set the units of the reward and are what the fidelity of a picture is measured against.
+    them: its pictures set the units of the reward. The fidelity of a picture is measured against the other pictures of
+    its approach, so that exp of its mean is the approach's Inception Score.
     """
     gallery.reward.warm_up(gallery.observe(_pictures(prompts, approaches[NONE], seeds), NONE))
     return {name: judge_one(gallery, prompts, negatives, seeds, name) for name, negatives in approaches.items()}
@@ -65,7 +57,7 @@ def judge(
 def judge_one(gallery: Gallery, prompts: Sequence[str], negatives: Sequence[str], seeds: int, title: str) -> Outcome:
     """As `judge`, of one approach, in the units that the rewards already have."""
     observed = gallery.observe(_pictures(prompts, negatives, seeds), title)
-    judged = gallery.reward(observed)
+    judged = gallery.reward.alone(observed)
     shape = (len(negatives), seeds)
     return Outcome(
         tuple(negatives),

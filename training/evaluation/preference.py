@@ -86,12 +86,11 @@ def preference_curves(
         )
 
     none = observe([""] * len(prompts), "no negative")
-    gallery.reward.warm_up(none)  # what the fidelity of a picture is measured against
+    gallery.reward.warm_up(none)
 
     def score(negatives: Sequence[str], title: str) -> Scores:
-        observed = observe(negatives, title)
-        judges = gallery.reward.judges.items()
-        return {name: judge.score(observed[name]).view(len(prompts), len(seeds)) for name, judge in judges}
+        judged = gallery.reward.alone(observe(negatives, title))
+        return {name: part.view(len(prompts), len(seeds)) for name, part in judged.parts.items()}
 
     asked = {
         metric: {

@@ -54,13 +54,20 @@ def beam_search(
     return sorted(best, key=lambda found: -found[0])
 
 
-def mean_reward(gallery: Gallery, trials: Sequence[Trial], title: str | None = None) -> Callable[..., Array]:
-    """A function of (lists, count) that gives each list's mean reward over the first `count` trials."""
+def mean_reward(
+    gallery: Gallery, trials: Sequence[Trial], title: str | None = None, alone: bool = False
+) -> Callable[..., Array]:
+    """A function of (lists, count) that gives each list's mean reward over the first `count` trials. `alone`: each
+    list's pictures are compared with each other, not with those that the judges have learned."""
 
     def mean(lists: Sequence[Terms], count: int = len(trials)) -> Array:
         pictures = [Picture(prompt, ", ".join(terms), seed) for terms in lists for prompt, seed in trials[:count]]
-        rewards = gallery.reward(gallery.observe(pictures, title)).total
-        return rewards.view(len(lists), count).double().mean(1).numpy()
+        starts = range(0, len(pictures), count)
+        observed = gallery.observe(pictures, title)
+        if not alone:
+            return gallery.reward(observed).total.view(len(lists), count).double().mean(1).numpy()
+        parts = [{name: rows[start : start + count] for name, rows in observed.items()} for start in starts]
+        return np.array([gallery.reward.alone(part).total.double().mean().item() for part in parts])
 
     return mean
 

@@ -23,7 +23,7 @@ from training.samplers.in_process import DiffusersSampler
 from .album import as_bytes
 from .diffusion import new_scheduler
 
-STEPS, GUIDANCE = 8, 2.5
+STEPS, GUIDANCE = 8, 4.0
 
 
 def save_pipeline(

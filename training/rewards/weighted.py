@@ -41,6 +41,7 @@ class WeightedReward:
         if not any(weights.values()) or any(not 0 <= weight < float("inf") for weight in weights.values()):
             raise OptionError("weights must be 0 or more, and one of them above 0")
         self.judges, self.weights = dict(judges), dict(weights)
+        self._untaught = {name: judge.state_dict() for name, judge in judges.items()}
         self.normal: dict[str, tuple[float, float]] = {}
         """Mean and standard deviation of each judge's scores over the warm-up."""
 
@@ -67,6 +68,20 @@ class WeightedReward:
         parts = {name: judge.score(observed[name]) for name, judge in self.judges.items()}
         return Reward(self.combine(parts, self.weights), parts)
 
+    def alone(self, observed: Observed) -> Reward:
+        """The rewards of pictures that are compared with each other alone, whatever others were learned: exp of their
+        mean fidelity is their own Inception Score."""
+        taught = {name: judge.state_dict() for name, judge in self.judges.items()}
+        self._teach(self._untaught)
+        try:
+            return self(observed)
+        finally:
+            self._teach(taught)
+
+    def _teach(self, states: Mapping[str, dict[str, Any]]) -> None:
+        for name, judge in self.judges.items():
+            judge.load_state_dict(states[name])
+
     def combine(self, parts: Mapping[str, torch.Tensor], weights: Mapping[str, float | torch.Tensor]) -> torch.Tensor:
         """The weighted sum [B] of scores in the judges' own units; a weight may be one number a picture, [B]."""
         sums = [
@@ -79,5 +94,4 @@ class WeightedReward:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.normal = {name: (mean, spread) for name, (mean, spread) in state["normal"].items()}
-        for name, judge in self.judges.items():
-            judge.load_state_dict(state["judges"][name])
+        self._teach(state["judges"])
