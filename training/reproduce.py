@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
-    run_all(miniature_steps(args.out, args.sampler, args.scale), args.out, max(1, args.jobs))
+    jobs = max(1, args.jobs)
+    run_all(miniature_steps(args.out, args.sampler, args.scale, jobs), args.out, jobs)
     report = args.out / "report"
     ceiling = report / "ceiling.csv"
     claims = claims_of(read_table(report / "table.csv"), read_table(ceiling) if ceiling.exists() else None)
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(claim.holds for claim in claims) else 1
 
 
-def miniature_steps(out: Path, sampler: str, scale: float = 1.0) -> list[Step]:
+def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) -> list[Step]:
     """Pairs, data, SFT; RL for all metrics, for each alone, without SFT, and for every weighting; the table."""
 
     def of(count: int) -> str:
@@ -87,5 +88,6 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0) -> list[Step]:
                 *("--out", str(out / "report"), "--models", *compared),
             ),
             tuple(step.name for step in taught),
+            jobs,
         ),
     ]

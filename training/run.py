@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE.OPTION=VALUE",
         help=f"another value, as in rl.steps=100 or {PICTURES}.vram=null; may be repeated",
     )
-    parser.add_argument("--processes", type=int, default=1, help="GPUs that sft and rl use (1)")
+    parser.add_argument("--processes", type=int, default=1, help="GPUs that sft, rl and evaluate use (1)")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
 
 
@@ -136,7 +136,7 @@ class Preset:
             if stage in self.stages and stage not in skipped:
                 command, options = wired[stage]
                 after = (steps[-1].name,) if steps else ()
-                count = processes if stage in ("sft", "rl") else 1
+                count = processes if stage in ("sft", "rl", "evaluate") else 1
                 steps.append(Step(stage, (*command, *_flags({**options, **self.stages[stage]})), after, count))
         return steps
 

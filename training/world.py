@@ -113,6 +113,14 @@ def open_world(args: argparse.Namespace, metrics: Sequence[str] = METRICS) -> Wo
     return World(sampler, judges_named(metrics, args.device))
 
 
+def check_for_several(args: argparse.Namespace) -> None:
+    """Raises `OptionError` for what only makes sense in one process."""
+    if args.sampler in (COMFYUI, A1111):
+        raise OptionError(f"--sampler {args.sampler} runs in one process: name all servers with --server")
+    if ":" in (args.device or ""):
+        raise OptionError("each process has a GPU of its own: in place of --device, set CUDA_VISIBLE_DEVICES")
+
+
 def _refuse_what_does_not_apply(args: argparse.Namespace, kind: str) -> None:
     for name, kinds in APPLIES.items():
         if getattr(args, name) is not None and kind not in kinds:

@@ -1,4 +1,5 @@
-"""`python -m training evaluate`: which negatives make the best pictures, as a table with intervals and as a page."""
+"""`python -m training evaluate`: which negatives make the best pictures, as a table with intervals and as a page. On
+several GPUs: `accelerate launch -m training evaluate ...`."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ from training.evaluation.outcome import NONE, Outcome, Table, differences, judge
 from training.evaluation.report import Comparison, Report, Shown, write_report
 from training.evaluation.search import frequent_terms
 from training.machine import machine
+from training.processes import join
 from training.samplers import Picture
-from training.world import METRICS, add_world_arguments, open_world
+from training.world import METRICS, add_world_arguments, check_for_several, open_world
 
 FIXED, SEARCHED = "best fixed list", "search for each prompt"
 WEIGHTS = dict.fromkeys(METRICS, 1.0)
@@ -53,8 +55,14 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(f"an evaluation has 2 prompts or more and at most {SEARCH_SEEDS[0]} pictures of an approach")
     if min(args.search, args.list_prompts - 1) < 0:
         raise OptionError("--search takes 0 or more prompts, --list-prompts at least 1")
+    crew = join()
+    if crew.size > 1:
+        check_for_several(args)
     evaluation = Evaluation.of(args)
-    report = evaluation.report()
+    with crew.sharing(evaluation.gallery):
+        if not crew.leads:
+            return 0
+        report = evaluation.report()
     write_report(args.out, report, evaluation.gallery.sampler)
     for comparison in report.comparisons:
         print(f"{comparison.prompts} prompts")

@@ -11,7 +11,7 @@ from typing import Any
 from negopt.errors import DataError, OptionError
 from negopt.locate import locate
 from negopt.preference import read_preference
-from training.world import A1111, COMFYUI, add_world_arguments, open_world
+from training.world import add_world_arguments, check_for_several, open_world
 
 from .recipe import PRESETS, Recipe
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = recipe_of(args)
     crew = join()
     if crew.size > 1:
-        _check_for_several(args)
+        check_for_several(args)
     gallery = open_world(args, list(recipe.weights)).gallery(recipe.weights)
     with crew.sharing(gallery):
         if not crew.leads:
@@ -60,14 +60,6 @@ def run(args: argparse.Namespace) -> int:
     first, last = (sum(step["reward"] for step in part) / quarter for part in (history[:quarter], history[-quarter:]))
     print(f"reward {first:.3f} at first, {last:.3f} at last, with {gallery.made} pictures; {args.out / 'model'}")
     return 0
-
-
-def _check_for_several(args: argparse.Namespace) -> None:
-    """Raises `OptionError` for what only makes sense in one process."""
-    if args.sampler in (COMFYUI, A1111):
-        raise OptionError(f"--sampler {args.sampler} runs in one process: name all servers with --server")
-    if ":" in (args.device or ""):
-        raise OptionError("each process has a GPU of its own: in place of --device, set CUDA_VISIBLE_DEVICES")
 
 
 def recipe_of(args: argparse.Namespace) -> Recipe:
