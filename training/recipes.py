@@ -47,6 +47,9 @@ class Recipe:
     """Where the embeddings of a new vocabulary begin: "minilm" or "random"."""
     plans: bool = True
     """Does a list begin with how long it will be? Without, the network says when it has enough, which RL can change."""
+    whole_tags: int = 1000
+    """How many comma-separated parts of prompts are one piece of a new vocabulary ("looking at viewer"). Where a part
+    is a whole sentence ("a red cat at night"), it must be read in words: the network could not see what two share."""
     precision: str = "auto"
     """"bf16", "fp32", or "auto": bf16 where the machine computes it in hardware."""
     evaluate_every: float = 1.0
@@ -79,6 +82,7 @@ PRESETS: dict[str, Recipe] = {
     "miniature": Recipe(
         order="written",
         plans=False,
+        whole_tags=0,
         epochs=6,
         batch_size=128,
         learning_rate=2e-3,

@@ -45,7 +45,7 @@ from training.export import learn_settings, write_model
 from training.model import PairLoss, new_network, pretrained_network, start_from_meanings
 from training.recipes import PRESETS, Recipe
 from training.scoring import score
-from training.vocabulary import PLANS, build_vocabulary
+from training.vocabulary import PLANS, VocabularySize, build_vocabulary
 
 LENGTHS = (5, 10, 15, 20, 25, 30, 40)
 """Numbers of terms among which the usual length of a list is chosen."""
@@ -155,7 +155,8 @@ class Training:
                 terms + [name.lower() for name in names]
                 for terms, names in zip(train["terms"], train["embeddings"], strict=True)
             ]
-            build_vocabulary(train["text"], written, plans=PLANS if self.recipe.plans else ()).save(str(path))
+            size = VocabularySize(tags=self.recipe.whole_tags)
+            build_vocabulary(train["text"], written, size, PLANS if self.recipe.plans else ()).save(str(path))
         self.accelerator.wait_for_everyone()
         tokenizer = TermTokenizer.from_file(path)
         network = new_network(len(tokenizer), self.recipe)

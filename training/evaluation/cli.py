@@ -28,6 +28,8 @@ from training.world import METRICS, add_world_arguments, check_for_several, open
 FIXED, SEARCHED = "best fixed list", "search for each prompt"
 WEIGHTS = dict.fromkeys(METRICS, 1.0)
 """What counts how much where one number is wanted, the reward."""
+CEILING_SEEDS = 8
+"""Pictures for each prompt that was searched for, at least: such prompts are few."""
 SHOWN = 8
 """Prompts whose pictures are shown side by side."""
 JUDGED = "judged.safetensors"
@@ -110,10 +112,10 @@ class Evaluation:
             found = self._search(prompts[:count], approaches)
             of_some = {**{name: negatives[:count] for name, negatives in approaches.items()}, SEARCHED: found}
             both = {
-                name: judge_one(self.gallery, prompts[:count], negatives, seeds, name)
+                name: judge_one(self.gallery, prompts[:count], negatives, max(seeds, CEILING_SEEDS), name)
                 for name, negatives in of_some.items()
             }
-            several = [both] if count == len(prompts) else [outcomes, both]
+            several = [outcomes, both]
         self.gallery.save()
         return Report(
             self._facts(approaches[FIXED][0]),

@@ -14,7 +14,14 @@ import torch
 from negopt.generator import Generator
 from negopt.network import T5
 from negopt.t5_config import T5Config
-from training.rl.losses import clipped_policy_loss, clipped_value_loss, divergence, entropy, masked_mean
+from training.rl.losses import (
+    clipped_policy_loss,
+    clipped_value_loss,
+    divergence,
+    entropy,
+    expected_worth,
+    masked_mean,
+)
 from training.rl.policy import Draws, Policy, Scored
 
 
@@ -71,6 +78,7 @@ class Learner:
         shuffle: torch.Generator,
         expectations: Expectations | None = None,
         kl_weight: float | None = None,
+        worths: torch.Tensor | None = None,
     ) -> dict[str, float]:
         """Learn from the draws; `advantages` [B, T], or [B, 1] where all steps of a draw share one.
 
@@ -87,13 +95,19 @@ class Learner:
             for rows in order.tensor_split(min(learning.minibatches, len(draws))):
                 part = draws.rows(rows)
                 expected = expectations and Expectations(expectations.values[rows], expectations.returns[rows])
-                measured = self._step(part, advantages[rows], expected, price)
+                told = None if worths is None else worths[rows]
+                measured = self._step(part, advantages[rows], expected, price, told)
                 for name, value in measured.items():
                     sums[name].append(value)
         return {name: sum(values) / len(values) for name, values in sums.items()}
 
     def _step(
-        self, draws: Draws, advantages: torch.Tensor, expected: Expectations | None, kl_weight: float
+        self,
+        draws: Draws,
+        advantages: torch.Tensor,
+        expected: Expectations | None,
+        kl_weight: float,
+        worths: torch.Tensor | None,
     ) -> dict[str, float]:
         learning = self.learning
         scored = self.policy(draws)
@@ -104,6 +118,10 @@ class Learner:
         spread = masked_mean(entropy(scored.distributions), draws.mask)
         loss = gain + kl_weight * kl - learning.entropy_weight * spread
         measured = {"policy_loss": gain, "kl": kl, "entropy": spread}
+        if worths is not None:
+            promised = masked_mean(expected_worth(scored.distributions, worths), draws.mask)
+            loss = loss - promised
+            measured["promised"] = promised
         if expected is not None:
             assert scored.values is not None
             error = clipped_value_loss(scored.values, expected.values, expected.returns, draws.mask, learning.clip)
