@@ -10,15 +10,16 @@ initial noise; a standard error is that over prompts, whose seeds are averaged f
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from training.atomic import write_text
-from training.evaluation.search import Terms, beam_search
+from training.evaluation.search import Terms, Trial, beam_search, racing
 
 from .captions import BAD, PLACE_NAMES, STYLE_NAMES, article, prompt
 from .judges import CLASSES, Judges, open_judges
@@ -205,24 +206,20 @@ def _places(subject: str) -> list[str]:
 
 
 def _search_wins(arena: Arena, wishes: Sequence[str]) -> list[Gate]:
-    """Both searched on the same prompts and seeds, both judged on other seeds."""
-    tried = list(wishes[: max(8, len(wishes) // 4)])
-    learn, judge = range(300, 308), range(400, 416)
-
-    def of_all(lists: list[Terms]) -> Array:
-        return np.array([arena.mean_rewards(tried, [", ".join(terms)] * len(tried), learn).mean() for terms in lists])
-
-    fixed = ", ".join(beam_search(of_all, SEARCHED, width=2, depth=5, shortlist=10)[0][1])
+    """Both searched on the same prompts and seeds, by races whose last lap has all of these; both judged on others."""
+    learn, judge, count = range(300, 308), range(400, 416), len(wishes)
+    trials = [(text, seed) for text in wishes for seed in learn]
+    rng_of(CHECK_SEED, count).shuffle(trials)
+    laps = [max(1, count // 4), count, 2 * count, len(trials)]
+    score = racing(_mean_over(arena, trials), laps)
+    fixed = ", ".join(beam_search(score, SEARCHED, width=2, depth=5, shortlist=10)[0][1])
     found = []
-    for text in tried:
-
-        def of_one(lists: list[Terms], text: str = text) -> Array:
-            return arena.mean_rewards([text] * len(lists), [", ".join(terms) for terms in lists], learn)
-
-        found.append(", ".join(beam_search(of_one, SEARCHED, width=2, depth=4, shortlist=10)[0][1]))
-    none = arena.mean_rewards(tried, [""] * len(tried), judge)
-    best = arena.mean_rewards(tried, [fixed] * len(tried), judge)
-    own = arena.mean_rewards(tried, found, judge)
+    for text in tqdm(wishes, desc="search", unit="prompt", disable=None):
+        score = racing(_mean_over(arena, [(text, seed) for seed in learn]), [1, 2, 4, len(learn)])
+        found.append(", ".join(beam_search(score, SEARCHED, width=2, depth=4, shortlist=10)[0][1]))
+    none = arena.mean_rewards(wishes, [""] * count, judge)
+    best = arena.mean_rewards(wishes, [fixed] * count, judge)
+    own = arena.mean_rewards(wishes, found, judge)
     over_none, error_none = _mean(best - none)
     value, error = _mean(own - best)
     return [
@@ -235,6 +232,21 @@ def _search_wins(arena: Arena, wishes: Sequence[str]) -> list[Gate]:
             f"(above 3 standard errors; {arena.made} pictures made in all)",
         ),
     ]
+
+
+def _mean_over(arena: Arena, trials: Sequence[Trial]) -> Callable[[list[Terms], int], Array]:
+    """A function of (lists, count) that gives each list's mean reward over the first `count` trials; no picture is made
+    twice."""
+    seen: dict[tuple[Terms, int], float] = {}
+
+    def mean(lists: list[Terms], count: int) -> Array:
+        if new := [(terms, place) for terms in lists for place in range(count) if (terms, place) not in seen]:
+            prompts, seeds = zip(*(trials[place] for _, place in new), strict=True)
+            rewards = arena.rewards(prompts, [", ".join(terms) for terms, _ in new], seeds)
+            seen.update(zip(new, rewards.tolist(), strict=True))
+        return np.array([[seen[terms, place] for place in range(count)] for terms in lists]).mean(1)
+
+    return mean
 
 
 def _mean(values: Array) -> tuple[float, float]:
