@@ -31,7 +31,7 @@ WEIGHTS = dict.fromkeys(METRICS, 1.0)
 SMOOTHED = 512
 """Draws over which a reward is averaged: their mean is known to about 0.08."""
 DRAWS = 64
-"""Of a step, in both algorithms."""
+"""Pictures that a step asks for, in both algorithms; in `group` half of them are the policy's own draws."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         learned = dict(zip(runs, pool.map(partial(_learn, args), runs), strict=True))
     units = learned[runs[0]]["units"]
-    curves = {run: curve_of(result["history"], units) for run, result in learned.items()}
+    curves = {run: curve_of(result["history"], units, result["draws"]) for run, result in learned.items()}
     figures = figures_of(curves)
     write_text(args.out / "figures.json", json.dumps(figures, indent=1) + "\n")
     _plot(curves, args.out / "curves.png")
@@ -108,13 +108,15 @@ def _learn(args: argparse.Namespace, run: Run) -> dict[str, Any]:
     gallery = open_world(args).gallery(WEIGHTS)
     prompts = list(load_split(args.prompts, "train")["prompt"])
     history = Stage(args.model, prompts, gallery, recipe, args.out / run.name).run()
-    return {"history": history, "units": gallery.reward.normal}
+    return {"history": history, "units": gallery.reward.normal, "draws": recipe.prompts * recipe.own}
 
 
-def curve_of(history: Sequence[Mapping[str, float]], units: Mapping[str, tuple[float, float]]) -> Curve:
-    """The reward of a history's steps in these units."""
+def curve_of(
+    history: Sequence[Mapping[str, float]], units: Mapping[str, tuple[float, float]], draws: int = DRAWS
+) -> Curve:
+    """The reward of a history's steps, of so many draws of the policy each, in these units."""
     paid = [sum((step[name] - mean) / spread for name, (mean, spread) in units.items()) for step in history]
-    last = SMOOTHED // DRAWS
+    last = SMOOTHED // draws
     smooth = [statistics.fmean(paid[max(0, end - last) : end]) for end in range(1, len(paid) + 1)]
     return Curve([int(step["pictures"]) for step in history][last - 1 :], smooth[last - 1 :])
 

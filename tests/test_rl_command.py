@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ import pytest
 import torch
 
 import negopt
+from negopt.errors import OptionError
 from tests.tiny_policy import PROMPTS, tiny_policy
 from training.__main__ import main
 from training.miniature.build import Build
 from training.miniature.plan import TINY
+from training.rl.cli import add_arguments, recipe_of
+from training.rl.recipe import PRESETS, Recipe
 from training.samplers import Picture
 from training.samplers.in_process import DiffusersSampler
 
@@ -109,6 +114,27 @@ def test_what_is_wrong_is_one_clear_line(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert message in error
+
+
+def recipe(text: str) -> Recipe:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return recipe_of(
+        parser.parse_args(["--model", "m", "--sampler", "s", "--prompts", "p", "--out", "o", *text.split()])
+    )
+
+
+def test_an_algorithm_has_its_preset() -> None:
+    assert recipe("") == recipe("--algorithm group") == PRESETS["group"]
+    assert recipe("--algorithm ppo") == recipe("--preset paper") == PRESETS["paper"]
+    assert recipe("--preset miniature-ppo --algorithm ppo").algorithm == "ppo"
+    with pytest.raises(OptionError, match="--preset miniature is for --algorithm group, not ppo"):
+        recipe("--preset miniature --algorithm ppo")
+
+
+def test_half_of_a_group_are_scouts() -> None:
+    assert [replace(PRESETS["group"], copies=copies).own for copies in (2, 3, 4, 8)] == [2, 2, 2, 4]
+    assert PRESETS["paper"].own == PRESETS["paper"].copies == 1
 
 
 def test_the_evaluation_writes_its_page(

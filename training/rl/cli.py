@@ -15,6 +15,9 @@ from training.world import add_world_arguments, check_for_several, open_world
 
 from .recipe import PRESETS, Recipe
 
+BY_ALGORITHM = {"group": "group", "ppo": "paper"}
+"""The preset of each algorithm where none is named."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="the SFT model to begin from: a folder, a name or a Hub id")
@@ -30,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one model for every weighting of the metrics in --reward: weights are drawn for each prompt and told to "
         "the network; its user says which by prefer",
     )
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="group", help="set of defaults (group)")
+    parser.add_argument("--algorithm", choices=sorted(BY_ALGORITHM), help="group, or the paper's ppo (the preset's)")
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="set of defaults (group; of ppo: paper)")
     parser.add_argument("--steps", type=int, help="steps of drawing, looking and learning")
     parser.add_argument("--prompts-per-step", type=int, dest="per_step")
     parser.add_argument("--copies", type=int, help="draws for each prompt, compared with each other")
@@ -64,7 +68,10 @@ def run(args: argparse.Namespace) -> int:
 
 def recipe_of(args: argparse.Namespace) -> Recipe:
     """The preset with what was given in its place; raises `OptionError`."""
-    recipe = PRESETS[args.preset]
+    preset = args.preset or BY_ALGORITHM[args.algorithm or "group"]
+    recipe = PRESETS[preset]
+    if args.algorithm not in (None, recipe.algorithm):
+        raise OptionError(f"--preset {preset} is for --algorithm {recipe.algorithm}, not {args.algorithm}")
     changes = {"steps": args.steps, "prompts": args.per_step, "copies": args.copies, "max_terms": args.max_terms}
     changes |= {"weights": args.reward, "preferences": args.preferences, "seed": args.seed}
     learning = {"learning_rate": args.learning_rate, "kl_weight": args.kl_weight}
