@@ -58,12 +58,12 @@ def test_scores_that_do_not_differ_in_a_group_teach_nothing() -> None:
 def test_an_appraisal_survives_a_checkpoint() -> None:
     one, other = Appraisal(torch.eye(3), 1, 1), Appraisal(torch.eye(3), 1, 1)
     generator = torch.Generator().manual_seed(0)
-    rows = [torch.rand(8, width, generator=generator) for width in (3, 1, 1)]
-    one.learn(*rows, copies=4)
+    counts, features, scores = (torch.rand(8, width, generator=generator) for width in (3, 1, 1))
+    one.learn(counts, features, scores, copies=4)
     other.load_state_dict(one.state_dict())
     for appraisal in (one, other):
-        appraisal.learn(*rows, copies=4)
-    assert torch.equal(one.worths(rows[1]), other.worths(rows[1]))
+        appraisal.learn(counts, features, scores, copies=4)
+    assert torch.equal(one.worths(features), other.worths(features))
 
 
 def test_principal_components_have_squares_that_sum_up_to_one() -> None:

@@ -179,7 +179,7 @@ class Stage:
         recipe = self.recipe
         prompts = random.Random(f"{recipe.seed}/{step}/prompts").sample(self.prompts, recipe.prompts)
         prefer = self._preferences(step) if recipe.preferences and generator.preferences else None
-        limits = {"max_terms": recipe.max_terms, "max_tokens": 0}
+        limits: dict[str, Any] = {"max_terms": recipe.max_terms, "max_tokens": 0}
         groups = generator.draw(prompts, self._seeds(step, "draw", recipe.own), prefer=prefer, **limits)
         if sent := recipe.copies - recipe.own:
             seeds = self._seeds(step, "scout", sent)
