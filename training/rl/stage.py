@@ -63,8 +63,7 @@ class Stage:
         if self.first.preferences is None:
             reference.vectors = None  # what the first policy was, to the bit
         self.learner = Learner(self.policy, reference, recipe.learning)
-        sources = [self.first.tokenizer.encode(prompt, MAX_PROMPT_TOKENS) for prompt in self.prompts[:PROMPTS]]
-        self.critic = Critic(reference, sources, recipe.metrics)
+        self.critic = self._critic(reference) if recipe.algorithm == "group" else None
         self.adaptive = AdaptiveKL(recipe.learning.kl_weight, recipe.kl_target)
         self.state: dict[str, Any] = {
             "recipe": _plain(asdict(recipe)),
@@ -73,6 +72,10 @@ class Stage:
             "seconds": 0.0,
             "history": [],
         }
+
+    def _critic(self, reference: Policy) -> Critic:
+        sources = [self.first.tokenizer.encode(prompt, MAX_PROMPT_TOKENS) for prompt in self.prompts[:PROMPTS]]
+        return Critic(reference, sources, self.recipe.metrics)
 
     def run(self) -> list[dict[str, float]]:
         """Learn to the end, and write the model to OUT/model; what each step measured."""
@@ -115,8 +118,8 @@ class Stage:
         draws = collate(drawn, self.policy.writable)
         shuffle = torch.Generator().manual_seed(_seed(recipe.seed, step, "shuffle"))
         total = self.gallery.reward.combine(reward.parts, self._weights(draws))
-        if recipe.algorithm == "group":
-            measured = self._learn_by_groups(draws, reward, total, shuffle)
+        if self.critic:
+            measured = self._learn_by_groups(self.critic, draws, reward, total, shuffle)
         else:
             measured = self._learn_by_values(draws, total, shuffle)
         own = torch.arange(len(drawn)) % recipe.copies < recipe.own
@@ -146,14 +149,14 @@ class Stage:
         return reward_weights(draws.shares, self.policy.metrics)
 
     def _learn_by_groups(
-        self, draws: Draws, reward: Reward, total: torch.Tensor, shuffle: torch.Generator
+        self, critic: Critic, draws: Draws, reward: Reward, total: torch.Tensor, shuffle: torch.Generator
     ) -> dict[str, float]:
         """What the critic says of all terms, and what the policy's own draws say beyond it."""
         recipe, weights = self.recipe, self._weights(draws)
         grouped = (recipe.prompts, recipe.copies)
-        beyond = (total - expected_of(draws, self.critic.worths(draws, weights))).view(grouped)
-        self.critic.learn(draws, self.gallery.reward.in_units(reward.parts), recipe.copies)
-        worths = self.critic.worths(draws, weights) / max(within_groups(total.view(grouped)), 1e-6)
+        beyond = (total - expected_of(draws, critic.worths(draws, weights))).view(grouped)
+        critic.learn(draws, self.gallery.reward.in_units(reward.parts), recipe.copies)
+        worths = critic.worths(draws, weights) / max(within_groups(total.view(grouped)), 1e-6)
         advantages = torch.zeros(grouped)
         advantages[:, : recipe.own] = recipe.beyond * group_advantages(beyond[:, : recipe.own])
         return self.learner.update(draws, advantages.view(-1, 1), shuffle, worths=worths)
@@ -225,7 +228,7 @@ class Stage:
             drawn += [rollout for group in groups for rollout in group]
         observed = self._look(pictures, "warm-up")
         self.gallery.reward.warm_up(observed)
-        if self.recipe.algorithm == "group":
+        if self.critic:
             scores = self.gallery.reward.in_units(self.gallery.reward(observed).parts)
             self.critic.learn(collate(drawn, self.policy.writable), scores, self.recipe.copies)
 
@@ -243,7 +246,8 @@ class Stage:
         seen = self.gallery.state_dict()
         reward = self.gallery.reward.state_dict()
         tensors = {f"seen|{name}": rows for name, rows in seen.pop("seen").items()}
-        tensors |= {f"critic|{name}": value for name, value in self.critic.state_dict().items()}
+        if self.critic:
+            tensors |= {f"critic|{name}": value for name, value in self.critic.state_dict().items()}
         for judge, kept in reward.pop("judges").items():
             tensors |= {f"judge|{judge}|{name}": value for name, value in kept.items()}
         state = {**self.state, "gallery": seen, "reward": reward, "kl_weight": self.adaptive.weight}
@@ -263,7 +267,8 @@ class Stage:
             kind: {name.split("|")[1]: value for name, value in tensors.items() if name.startswith(f"{kind}|")}
             for kind in ("seen", "critic")
         }
-        self.critic.load_state_dict(of["critic"])
+        if self.critic:
+            self.critic.load_state_dict(of["critic"])
         self.gallery.load_state_dict({**state.pop("gallery"), "seen": of["seen"]})
         judges: dict[str, dict[str, Any]] = {name: {} for name in self.gallery.reward.judges}
         for name, value in tensors.items():
