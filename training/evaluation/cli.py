@@ -166,7 +166,7 @@ class Evaluation:
             [
                 Shown(
                     name,
-                    Picture(prompts[row], outcome.negatives[row], row * self.args.seeds),
+                    Picture(prompts[row], outcome.negatives[row], row * outcome.reward.shape[1]),
                     outcome.reward[row, 0].item(),
                 )
                 for name, outcome in outcomes.items()
