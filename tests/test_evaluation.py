@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from negopt.errors import DataError
 from tests.test_rl_stage import Painting, gallery
 from training.evaluation.approaches import best_fixed, best_for, copied
+from training.evaluation.cli import Evaluation
 from training.evaluation.intervals import Interval, bootstrap, mean_interval
 from training.evaluation.kept import KeptGallery
 from training.evaluation.outcome import NONE, differences, judge, judge_one, rates, table, wins
@@ -88,6 +90,18 @@ def test_some_prompts_of_an_outcome_and_one_more_approach_on_them() -> None:
     assert made.made == before, "their pictures were there"
     assert torch.equal(first.classes, outcomes["good"].classes[:2])
     assert torch.equal(first.scores["aesthetics"], outcomes["good"].scores["aesthetics"][:2])
+
+
+def test_the_pictures_shown_are_those_that_were_judged() -> None:
+    made, prompts = gallery(), ["a", "b"]
+    outcomes = judge(made, prompts, {NONE: [""] * 2}, seeds=2)
+    outcomes["good"] = judge_one(made, prompts, ["blurry", "wilted"], 8, "more seeds")
+    evaluation = Evaluation(argparse.Namespace(seeds=2), made, None, None, {})  # type: ignore[arg-type]
+    for row, of_prompt in enumerate(evaluation._shown(prompts, outcomes)):
+        for shown in of_prompt:
+            brightness = made.observe([shown.picture])["aesthetics"]
+            assert torch.equal(brightness[0], outcomes[shown.approach].seen["aesthetics"][row, 0])
+            assert shown.reward == outcomes[shown.approach].reward[row, 0].item()
 
 
 def test_fidelity_is_that_among_the_approachs_own_pictures() -> None:
