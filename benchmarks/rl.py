@@ -1,10 +1,10 @@
-"""How many pictures do `group` and `ppo` need for the same reward?
+"""Does `group` learn from a fifth of the pictures what `ppo` learns from all?
 
     python -m benchmarks.rl --sampler miniature --model SFT/model --prompts DATA --out DIR
 
-Both learn from the same model, prompts and judges, once for each seed. Asked is after how many pictures
-`group` has for the first time the reward at which `ppo` ends; the reward being that of the last few hundred
-draws, in one unit for all runs, and the pictures all that were made, those of the warm-up among them.
+Both learn from the same model, prompts and judges, once for each seed; `group` is given `SHARE` of the pictures,
+those of its warm-up among them. Then the models write for the same unseen prompts, and their pictures begin in the
+same noise.
 
 Runs are processes with one thread each, as many side by side as the machine has cores; one that was killed
 goes on from its last checkpoint. DIR gets figures.json and curves.png.
@@ -24,10 +24,25 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import negopt
+from benchmarks.measure import machine
 from training.atomic import write_text
-from training.world import METRICS, add_world_arguments
+from training.data.dataset import load_split
+from training.evaluation.approaches import written
+from training.evaluation.intervals import mean_interval
+from training.evaluation.outcome import NONE, Outcome, judge
+from training.rl.recipe import PRESETS
+from training.world import METRICS, add_world_arguments, open_world
 
 WEIGHTS = dict.fromkeys(METRICS, 1.0)
+SHARE = 0.2
+LINE = (
+    "seed {seed}: ppo {ppo[0]:+.3f} with {ppo[1]:,} pictures, group {group[0]:+.3f} with {group[1]:,}; "
+    "difference {difference[0]:+.3f} ({difference[1]:+.3f} to {difference[2]:+.3f})"
+)
+SEEDS = 2
+"""Pictures of each unseen prompt."""
+BEGUN_AS = "what both began as"
 SMOOTHED = 512
 """Draws over which a reward is averaged: their mean is known to about 0.08."""
 DRAWS = 64
@@ -53,10 +68,6 @@ class Curve:
     pictures: Sequence[int]
     reward: Sequence[float]
 
-    def reaches(self, reward: float) -> int | None:
-        """The pictures made when it first had this reward."""
-        return next((made for made, has in zip(self.pictures, self.reward, strict=True) if has >= reward), None)
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
@@ -65,12 +76,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         learned = dict(zip(runs, pool.map(partial(_learn, args), runs), strict=True))
     units = learned[runs[0]]["units"]
     curves = {run: curve_of(result["history"], units, result["draws"]) for run, result in learned.items()}
-    figures = figures_of(curves)
-    write_text(args.out / "figures.json", json.dumps(figures, indent=1) + "\n")
     _plot(curves, args.out / "curves.png")
-    for row in figures["seeds"]:
-        print("seed {seed}: ppo ends at {reward:.3f} with {ppo:,} pictures; group is there with {group}".format(**row))
-    print(f"share of the pictures, median: {figures['median_share']}")
+    rows = figures_of(_compared(args, runs), {run: result["made"] for run, result in learned.items()})
+    write_text(args.out / "figures.json", json.dumps({"rows": rows, "machine": machine()}, indent=1) + "\n")
+    for row in rows:
+        print(LINE.format(**row))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,8 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompts", type=Path, required=True, help="a data set folder")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--ppo-pictures", type=int, default=10_000)
-    parser.add_argument("--group-pictures", type=int, default=3_000)
+    parser.add_argument("--pictures", type=int, default=8_000, help="for each run of ppo (8000)")
+    parser.add_argument("--unseen", type=int, default=150, help="prompts that the models are compared on (150)")
     parser.add_argument("--ppo-rate", type=float, help="PPO's learning rate (that of the preset miniature-ppo)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     return parser
@@ -95,20 +105,33 @@ def _one_thread() -> None:
 
 def _learn(args: argparse.Namespace, run: Run) -> dict[str, Any]:
     """The run's history, and the mean and spread of each judge's scores in its warm-up."""
-    from training.data.dataset import load_split
-    from training.rl.recipe import PRESETS
     from training.rl.stage import Stage
-    from training.world import open_world
 
     recipe = PRESETS["miniature" if run.algorithm == "group" else "miniature-ppo"]
     if run.algorithm == "ppo" and args.ppo_rate:
         recipe = replace(recipe, learning=replace(recipe.learning, learning_rate=args.ppo_rate))
-    pictures = args.group_pictures if run.algorithm == "group" else args.ppo_pictures
-    recipe = replace(recipe, seed=run.seed, steps=pictures // DRAWS, weights=WEIGHTS)
+    pictures = args.pictures * (SHARE if run.algorithm == "group" else 1)
+    steps = max(1, int(pictures) // DRAWS - recipe.warm_up)
+    recipe = replace(recipe, seed=run.seed, steps=steps, weights=WEIGHTS)
     gallery = open_world(args).gallery(WEIGHTS)
     prompts = list(load_split(args.prompts, "train")["prompt"])
     history = Stage(args.model, prompts, gallery, recipe, args.out / run.name).run()
-    return {"history": history, "units": gallery.reward.normal, "draws": recipe.prompts * recipe.own}
+    return {
+        "history": history,
+        "units": gallery.reward.normal,
+        "draws": recipe.prompts * recipe.own,
+        "made": gallery.made,
+    }
+
+
+def _compared(args: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Outcome]:
+    """What all models' negatives make of the same unseen prompts, in units of the pictures without a negative."""
+    prompts = list(load_split(args.prompts, "test")["prompt"])[: args.unseen]
+    models = {BEGUN_AS: args.model, **{run.name: args.out / run.name / "model" for run in runs}}
+    approaches: dict[str, Sequence[str]] = {NONE: [""] * len(prompts)}
+    for name, model in models.items():
+        approaches[name] = written(negopt.load(model), prompts, PRESETS["miniature"].max_terms)
+    return judge(open_world(args).gallery(WEIGHTS), prompts, approaches, SEEDS)
 
 
 def curve_of(
@@ -121,16 +144,23 @@ def curve_of(
     return Curve([int(step["pictures"]) for step in history][last - 1 :], smooth[last - 1 :])
 
 
-def figures_of(curves: Mapping[Run, Curve]) -> dict[str, Any]:
-    """For each seed where ppo ends, and when group is there; and what share of the pictures that is."""
-    rows = []
-    for seed in sorted({run.seed for run in curves}):
-        ppo, group = curves[Run("ppo", seed)], curves[Run("group", seed)]
-        reached = group.reaches(ppo.reward[-1])
-        share = None if reached is None else reached / ppo.pictures[-1]
-        rows.append({"seed": seed, "reward": ppo.reward[-1], "ppo": ppo.pictures[-1], "group": reached, "share": share})
-    shares = [row["share"] for row in rows if row["share"] is not None]
-    return {"seeds": rows, "median_share": statistics.median(shares) if len(shares) == len(rows) else None}
+def figures_of(outcomes: Mapping[str, Outcome], made: Mapping[Run, int]) -> list[dict[str, Any]]:
+    """For each seed the gain in reward over what both began as, and the pictures made, of either; and the difference
+    with its interval, over prompts."""
+    rows, begun = [], outcomes[BEGUN_AS].reward
+    for seed in sorted({run.seed for run in made}):
+        ppo, group = Run("ppo", seed), Run("group", seed)
+        gain = {run: (outcomes[run.name].reward - begun).mean().item() for run in (ppo, group)}
+        apart = mean_interval(outcomes[group.name].reward - outcomes[ppo.name].reward)
+        rows.append(
+            {
+                "seed": seed,
+                "ppo": (gain[ppo], made[ppo]),
+                "group": (gain[group], made[group]),
+                "difference": tuple(apart),
+            }
+        )
+    return rows
 
 
 def _plot(curves: Mapping[Run, Curve], path: Path) -> None:

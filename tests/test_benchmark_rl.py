@@ -1,8 +1,12 @@
-"""What the RL benchmark makes of two histories, by hand."""
+"""What the RL benchmark makes of histories and outcomes, by hand."""
 
 from __future__ import annotations
 
-from benchmarks.rl import DRAWS, SMOOTHED, Curve, Run, curve_of, figures_of
+import pytest
+import torch
+
+from benchmarks.rl import BEGUN_AS, DRAWS, SMOOTHED, Run, curve_of, figures_of
+from training.evaluation.outcome import Outcome
 
 UNITS = {"aesthetics": (5.0, 2.0), "fidelity": (1.0, 0.5)}
 
@@ -15,16 +19,12 @@ def test_a_curve_is_the_mean_of_the_last_draws_in_common_units() -> None:
     assert list(curve.reward) == [(last - 1) / 2, (last + 1) / 2]
 
 
-def test_group_is_there_with_a_fifth_of_the_pictures() -> None:
-    curves = {
-        Run("ppo", 0): Curve([1000, 2000], [0.1, 0.5]),
-        Run("group", 0): Curve([200, 400, 600], [0.2, 0.5, 0.9]),
-    }
-    figures = figures_of(curves)
-    assert figures["seeds"] == [{"seed": 0, "reward": 0.5, "ppo": 2000, "group": 400, "share": 0.2}]
-    assert figures["median_share"] == 0.2
+def test_a_difference_is_that_on_the_same_prompts() -> None:
+    def outcome(reward: float) -> Outcome:
+        return Outcome(("",) * 4, {}, {}, torch.tensor([[0.0, 1], [2, 3], [4, 5], [6, 7]]) + reward)
 
-
-def test_a_run_that_never_gets_there_leaves_no_median() -> None:
-    curves = {Run("ppo", 0): Curve([1000], [0.5]), Run("group", 0): Curve([200], [0.2])}
-    assert figures_of(curves)["median_share"] is None
+    outcomes = {BEGUN_AS: outcome(0.1), "ppo-0": outcome(0.3), "group-0": outcome(0.5)}
+    (row,) = figures_of(outcomes, {Run("ppo", 0): 8000, Run("group", 0): 1600})
+    assert row["ppo"] == (pytest.approx(0.2), 8000)
+    assert row["group"] == (pytest.approx(0.4), 1600)
+    assert row["difference"] == pytest.approx((0.2, 0.2, 0.2))
