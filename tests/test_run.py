@@ -69,9 +69,9 @@ def test_values_are_changed_from_the_command_line(tmp_path: Path) -> None:
     _, sft, rl, evaluate = steps
     assert (option(rl, "steps"), option(rl, "vram"), option(rl, "model")) == ("7", "5", "mine")
     assert option(evaluate, "vram") == "5"
-    assert rl.typed.startswith("accelerate launch --num_processes 2 -m training rl ")
+    assert rl.typed.startswith("torchrun --standalone --nproc_per_node 2 -m training rl ")
     assert sft.processes == 2
-    assert evaluate.typed.startswith("accelerate launch --num_processes 2 -m training evaluate ")
+    assert evaluate.typed.startswith("torchrun --standalone --nproc_per_node 2 -m training evaluate ")
 
 
 def test_an_option_is_left_out_or_given_without_a_value(tmp_path: Path) -> None:

@@ -28,13 +28,18 @@ class Step:
     command: tuple[str, ...]
     after: tuple[str, ...] = ()
     processes: int = 1
-    """More than one are started by `accelerate launch`."""
+    """More than one are started by `torchrun`."""
 
     @property
     def typed(self) -> str:
         """As one would type it."""
-        launch = f"accelerate launch --num_processes {self.processes}" if self.processes > 1 else "python"
+        launch = f"torchrun {' '.join(self.launch)}" if self.processes > 1 else "python"
         return " ".join([launch, "-m", "training", *map(shlex.quote, self.command)])
+
+    @property
+    def launch(self) -> list[str]:
+        """How torchrun starts several processes, which on a machine without a GPU `accelerate launch` would not."""
+        return ["--standalone", "--nproc_per_node", str(self.processes)]
 
 
 def run_all(steps: Sequence[Step], out: Path, jobs: int, watched: bool = False) -> None:
@@ -71,7 +76,7 @@ def _run(step: Step, out: Path, threads: int, watched: bool) -> float:
     print(step.typed, flush=True)
     began = time.monotonic()
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
-    launcher = ["accelerate.commands.launch", "--num_processes", str(step.processes), "-m"]
+    launcher = ["torch.distributed.run", *step.launch, "-m"]
     command = [sys.executable, "-m", *(launcher if step.processes > 1 else []), "training", *step.command]
     if watched:
         if subprocess.run(command, env=environment).returncode:
