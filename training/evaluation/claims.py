@@ -83,10 +83,11 @@ def _gain(table: Table, searched: Table) -> Claim:
     detail = f"{mine / other - 1:+.1%} over {rival}"
     text, holds = f"{LEARNED}'s {figure} is at least {GAIN - 1:.0%} above the best without RL", mine >= GAIN * other
     if CEILING in searched:
-        mine, ceiling = (searched[name][figure].value for name in (LEARNED, CEILING))
+        none, mine, ceiling = (searched[name][figure].value for name in (NONE, LEARNED, CEILING))
         text += f", or it has {SHARE_OF_CEILING:.0%} of that of a search"
         holds = holds or mine >= SHARE_OF_CEILING * ceiling
         detail += f"; {mine / ceiling:.1%} of the search's {ceiling:.3f}"
+        detail += f", and {(mine - none) / (ceiling - none):.0%} of what it gains over {NONE}" if ceiling > none else ""
     return Claim(text, holds, detail)
 
 
