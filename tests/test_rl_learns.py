@@ -1,4 +1,4 @@
-"""RL on the bundled miniature raises the reward, for real: from people's pairs through SFT, five minutes on two cores.
+"""RL on the bundled miniature raises the reward, for real: from people's pairs through SFT, eight minutes on two cores.
 
     NEGOPT_SLOW_TESTS=1 python -m pytest tests/test_rl_learns.py
 
@@ -25,7 +25,7 @@ from training.rl.stage import Stage
 from training.samplers import Picture
 from training.world import add_world_arguments, open_world
 
-pytestmark = pytest.mark.skipif(not os.environ.get("NEGOPT_SLOW_TESTS"), reason="takes five minutes: NEGOPT_SLOW_TESTS")
+pytestmark = pytest.mark.skipif(not os.environ.get("NEGOPT_SLOW_TESTS"), reason="takes 8 minutes: NEGOPT_SLOW_TESTS")
 
 WEIGHTS = {"aesthetics": 1.0}
 """One metric, of which so few pictures already say enough."""
