@@ -46,7 +46,7 @@ BEGUN_AS = "what both began as"
 SMOOTHED = 512
 """Draws over which a reward is averaged: their mean is known to about 0.08."""
 DRAWS = 64
-"""Pictures that a step asks for, in both algorithms; in `group` half of them are the policy's own draws."""
+"""Pictures that a step asks for, in both algorithms."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         learned = dict(zip(runs, pool.map(partial(_learn, args), runs), strict=True))
     units = learned[runs[0]]["units"]
-    curves = {run: curve_of(result["history"], units, result["draws"]) for run, result in learned.items()}
+    curves = {run: curve_of(result["history"], units) for run, result in learned.items()}
     _plot(curves, args.out / "curves.png")
     rows = figures_of(_compared(args, runs), {run: result["made"] for run, result in learned.items()})
     write_text(args.out / "figures.json", json.dumps({"rows": rows, "machine": machine()}, indent=1) + "\n")
@@ -116,12 +116,7 @@ def _learn(args: argparse.Namespace, run: Run) -> dict[str, Any]:
     gallery = open_world(args).gallery(WEIGHTS)
     prompts = list(load_split(args.prompts, "train")["prompt"])
     history = Stage(args.model, prompts, gallery, recipe, args.out / run.name).run()
-    return {
-        "history": history,
-        "units": gallery.reward.normal,
-        "draws": recipe.prompts * recipe.own,
-        "made": gallery.made,
-    }
+    return {"history": history, "units": gallery.reward.normal, "made": gallery.made}
 
 
 def _compared(args: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Outcome]:
@@ -134,12 +129,10 @@ def _compared(args: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Outcom
     return judge(open_world(args).gallery(WEIGHTS), prompts, approaches, SEEDS)
 
 
-def curve_of(
-    history: Sequence[Mapping[str, float]], units: Mapping[str, tuple[float, float]], draws: int = DRAWS
-) -> Curve:
-    """The reward of a history's steps, of so many draws of the policy each, in these units."""
+def curve_of(history: Sequence[Mapping[str, float]], units: Mapping[str, tuple[float, float]]) -> Curve:
+    """The reward of a history's steps in these units."""
     paid = [sum((step[name] - mean) / spread for name, (mean, spread) in units.items()) for step in history]
-    last = SMOOTHED // draws
+    last = SMOOTHED // DRAWS
     smooth = [statistics.fmean(paid[max(0, end - last) : end]) for end in range(1, len(paid) + 1)]
     return Curve([int(step["pictures"]) for step in history][last - 1 :], smooth[last - 1 :])
 

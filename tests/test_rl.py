@@ -182,6 +182,21 @@ def test_a_constant_reward_moves_nothing(folder: Path, generator: Generator) -> 
     assert moved(folder, generator, lambda rollout: 3.0) < by_pay / 100  # rounding errors are left
 
 
+def test_pace_is_a_share_of_the_learning_rate(folder: Path, generator: Generator) -> None:
+    policy = new_policy(folder, generator)
+    learner = Learner(policy, copy.deepcopy(policy), Learning(learning_rate=3e-3))
+    groups = draw(generator)
+    draws = collate([rollout for group in groups for rollout in group], policy.writable)
+    advantages = group_advantages(torch.tensor([[paid(rollout) for rollout in group] for group in groups]))
+
+    def moves(pace: float) -> bool:
+        before = policy.network.shared.weight.detach().clone()
+        learner.update(draws, advantages.reshape(-1, 1), torch.Generator().manual_seed(0), pace=pace)
+        return not torch.equal(policy.network.shared.weight, before)
+
+    assert [moves(pace) for pace in (0.0, 1.0, 0.0, 0.5)] == [False, True, False, True]
+
+
 def test_the_value_head_learns_what_to_expect(folder: Path, generator: Generator) -> None:
     policy = new_policy(folder, generator, value_head=True)
     learner = Learner(policy, copy.deepcopy(policy), Learning(learning_rate=3e-3, kl_weight=0.0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +129,6 @@ def test_an_algorithm_has_its_preset() -> None:
     assert recipe("--preset miniature-ppo --algorithm ppo").algorithm == "ppo"
     with pytest.raises(OptionError, match="--preset miniature is for --algorithm group, not ppo"):
         recipe("--preset miniature --algorithm ppo")
-
-
-def test_half_of_a_group_are_scouts() -> None:
-    assert [replace(PRESETS["group"], copies=copies).own for copies in (2, 3, 4, 8)] == [2, 2, 2, 4]
-    assert PRESETS["paper"].own == PRESETS["paper"].copies == 1
 
 
 def test_the_evaluation_writes_its_page(

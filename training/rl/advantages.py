@@ -15,13 +15,8 @@ def group_advantages(rewards: torch.Tensor) -> torch.Tensor:
     """
     draws = rewards.shape[1]
     against_mean = rewards - rewards.mean(1, keepdim=True)
-    spread = within_groups(rewards)
+    spread = against_mean.square().mean().sqrt()
     return against_mean * (draws / (draws - 1)) / spread if spread > 0 else torch.zeros_like(rewards)
-
-
-def within_groups(rewards: torch.Tensor) -> float:
-    """The spread of rewards [P, G] within their groups."""
-    return (rewards - rewards.mean(1, keepdim=True)).square().mean().sqrt().item()
 
 
 def generalized_advantages(

@@ -14,14 +14,7 @@ import torch
 from negopt.generator import Generator
 from negopt.network import T5
 from negopt.t5_config import T5Config
-from training.rl.losses import (
-    clipped_policy_loss,
-    clipped_value_loss,
-    divergence,
-    entropy,
-    expected_worth,
-    masked_mean,
-)
+from training.rl.losses import clipped_policy_loss, clipped_value_loss, divergence, entropy, masked_mean
 from training.rl.policy import Draws, Policy, Scored
 
 
@@ -30,6 +23,7 @@ class Learning:
     """How fast and how far one step may go."""
 
     learning_rate: float = 1e-4
+    """At first."""
     vector_rate: float = 30.0
     """How many times faster the vectors of a model with preferences learn: their numbers are so much larger than those
     of a matrix."""
@@ -63,6 +57,7 @@ class Learner:
         self.optimizer = torch.optim.AdamW(
             _groups(policy, learning), lr=learning.learning_rate, betas=(0.9, 0.99), eps=1e-5, weight_decay=0.0
         )
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
         policy.eval()  # no dropout: the draws were made without
         reference.eval().requires_grad_(False)
 
@@ -78,36 +73,33 @@ class Learner:
         shuffle: torch.Generator,
         expectations: Expectations | None = None,
         kl_weight: float | None = None,
-        worths: torch.Tensor | None = None,
+        pace: float = 1.0,
     ) -> dict[str, float]:
         """Learn from the draws; `advantages` [B, T], or [B, 1] where all steps of a draw share one.
 
         `shuffle` decides which draws go together. `kl_weight` takes the place of the settings' (0 where the
-        advantages hold the divergence's price already). Returns the means of what was measured on the way, "kl" and
-        "entropy" in nats a step, "clipped" the share of steps whose gradient had stopped.
+        advantages hold the divergence's price already). `pace`: share of the settings' learning rate. Returns the
+        means of what was measured on the way, "kl" and "entropy" in nats a step, "clipped" the share of steps whose
+        gradient had stopped.
         """
         learning = self.learning
         price = learning.kl_weight if kl_weight is None else kl_weight
         advantages = advantages.expand_as(draws.log_probs)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = pace * rate
         sums: defaultdict[str, list[float]] = defaultdict(list)
         for _ in range(learning.epochs):
             order = torch.randperm(len(draws), generator=shuffle)
             for rows in order.tensor_split(min(learning.minibatches, len(draws))):
                 part = draws.rows(rows)
                 expected = expectations and Expectations(expectations.values[rows], expectations.returns[rows])
-                told = None if worths is None else worths[rows]
-                measured = self._step(part, advantages[rows], expected, price, told)
+                measured = self._step(part, advantages[rows], expected, price)
                 for name, value in measured.items():
                     sums[name].append(value)
         return {name: sum(values) / len(values) for name, values in sums.items()}
 
     def _step(
-        self,
-        draws: Draws,
-        advantages: torch.Tensor,
-        expected: Expectations | None,
-        kl_weight: float,
-        worths: torch.Tensor | None,
+        self, draws: Draws, advantages: torch.Tensor, expected: Expectations | None, kl_weight: float
     ) -> dict[str, float]:
         learning = self.learning
         scored = self.policy(draws)
@@ -118,10 +110,6 @@ class Learner:
         spread = masked_mean(entropy(scored.distributions), draws.mask)
         loss = gain + kl_weight * kl - learning.entropy_weight * spread
         measured = {"policy_loss": gain, "kl": kl, "entropy": spread}
-        if worths is not None:
-            promised = masked_mean(expected_worth(scored.distributions, worths), draws.mask)
-            loss = loss - promised
-            measured["promised"] = promised
         if expected is not None:
             assert scored.values is not None
             error = clipped_value_loss(scored.values, expected.values, expected.returns, draws.mask, learning.clip)

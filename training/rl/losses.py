@@ -45,12 +45,6 @@ def divergence(log_probs: torch.Tensor, reference_log_probs: torch.Tensor) -> to
     return total + slope - slope.detach()
 
 
-def expected_worth(log_probs: torch.Tensor, worths: torch.Tensor) -> torch.Tensor:
-    """What the next token is worth on average [B, T], of log-probabilities [B, T, V] (-inf: not allowed) and the worths
-    [B, V] of all tokens: the policy's gradient by a critic, over all actions (Gu et al. 2017, arXiv:1706.00387)."""
-    return (log_probs.exp() * worths.unsqueeze(1)).sum(-1)
-
-
 def entropy(log_probs: torch.Tensor) -> torch.Tensor:
     """In nats [B, T], of log-probabilities [B, T, V] (-inf: not allowed)."""
     return -(log_probs.exp() * torch.where(log_probs > -torch.inf, log_probs, 0.0)).sum(-1)

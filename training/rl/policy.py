@@ -138,24 +138,6 @@ class Policy(torch.nn.Module):
         values = None if self.value_head is None else self.value_head(hidden.float()).squeeze(-1)
         return Scored(distributions, torch.where(draws.mask, drawn, 0.0), values)
 
-    @torch.no_grad()
-    def meaning(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """float32 [B, 2, d]: the mean of the tokens' vectors of each prompt, [B, S], and of what the encoder makes of
-        them."""
-        embedded = self.network.shared(input_ids)
-        states = self.network.encoder(inputs_embeds=embedded, attention_mask=attention_mask).last_hidden_state
-        weights = (attention_mask / attention_mask.sum(1, keepdim=True)).float()
-        return torch.einsum("bs,bsvd->bvd", weights, torch.stack([embedded, states], 2).float())
-
-    def meanings(self, sources: Sequence[Sequence[int]]) -> torch.Tensor:
-        """float32 [N, 2, d]: as `meaning`, of N prompts as lists of tokens."""
-        parts = []
-        for start in range(0, len(sources), 128):
-            ids = _padded(sources[start : start + 128])
-            lengths = torch.tensor([len(source) for source in sources[start : start + 128]])
-            parts.append(self.meaning(ids, (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long()))
-        return torch.cat(parts)
-
     def _hidden(self, draws: Draws) -> torch.Tensor:
         """The decoder's state [B, T, d] where each step is decided."""
         source, mask = self._source(draws)

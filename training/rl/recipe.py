@@ -25,11 +25,6 @@ class Recipe:
     """Prompts in a step."""
     copies: int = 8
     """Draws for each prompt; 1 in PPO."""
-    scouts: float = 0.5
-    """Share of these that come from the first policy, more evenly spread than it would draw: the critic learns of terms
-    that the policy does not use. PPO sends none."""
-    scouting: float = 2.0
-    """Temperature of the scouts' draws."""
     max_terms: int = 12
     weights: Mapping[str, float] = field(default_factory=lambda: {"aesthetics": 1.0, "alignment": 1.0, "fidelity": 1.0})
     """What each judge counts in the reward."""
@@ -42,9 +37,6 @@ class Recipe:
     """Nats a draw may move away from the first policy, towards which PPO's weight of the divergence adapts."""
     kl_limit: float = 60.0
     """Nats a draw at which the policy counts as collapsed."""
-    beyond: float = 0.2
-    """What rewards count that the critic did not expect ("group"): 1 would leave nothing of its errors, and nothing of
-    its calm."""
     discount: float = 1.0
     decay: float = 0.95
     """GAE's lambda."""
@@ -55,13 +47,6 @@ class Recipe:
     def metrics(self) -> tuple[str, ...]:
         """The judges that count."""
         return tuple(name for name, weight in self.weights.items() if weight)
-
-    @property
-    def own(self) -> int:
-        """Draws of the policy's own for each prompt."""
-        if self.algorithm == "ppo":
-            return self.copies
-        return max(2, self.copies - int(self.copies * self.scouts))
 
     def __post_init__(self) -> None:
         if min(self.steps, self.prompts, self.warm_up, self.max_terms) < 1:
@@ -77,7 +62,7 @@ PRESETS = {
     # PPO as people run it on language models, the paper's setting: one draw a prompt, four epochs.
     "paper": Recipe(algorithm="ppo", prompts=64, copies=1, learning=Learning(learning_rate=1.41e-5, kl_weight=0.2)),
     # The miniature's policy is a hundredth of T5's size and takes larger steps.
-    "miniature": Recipe(steps=280, warm_up=4, beyond=0.1, learning=Learning(learning_rate=3e-4, kl_weight=0.03)),
+    "miniature": Recipe(steps=280, prompts=32, copies=2, warm_up=4, learning=Learning(learning_rate=3e-4)),
     "miniature-ppo": Recipe(
         algorithm="ppo", prompts=64, copies=1, warm_up=4, learning=Learning(learning_rate=1e-4, kl_weight=0.2)
     ),

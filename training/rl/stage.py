@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,17 @@ from transformers import T5ForConditionalGeneration
 
 import negopt
 from negopt.errors import ModelError, OptionError
-from negopt.generator import MAX_PROMPT_TOKENS, Generator
+from negopt.generator import Generator
 from negopt.locate import SETTINGS, TOKENIZER
 from negopt.rollout import Rollout
 from training.atomic import recover_folder, replace_folder
 from training.card import taught_card
 from training.checkpoint import load_checkpoint, load_tensors, moment_names, save_checkpoint
 from training.export import write_model
-from training.rewards import Reward
 from training.rewards.weighted import Observed
 from training.samplers import Picture
 
-from .advantages import generalized_advantages, group_advantages, within_groups
-from .critic import PROMPTS, Critic, expected_of
+from .advantages import generalized_advantages, group_advantages
 from .gallery import Gallery
 from .learner import Expectations, Learner, as_generator
 from .logbook import Logbook, known_terms, written
@@ -63,7 +61,6 @@ class Stage:
         if self.first.preferences is None:
             reference.vectors = None  # what the first policy was, to the bit
         self.learner = Learner(self.policy, reference, recipe.learning)
-        self.critic = self._critic(reference) if recipe.algorithm == "group" else None
         self.adaptive = AdaptiveKL(recipe.learning.kl_weight, recipe.kl_target)
         self.state: dict[str, Any] = {
             "recipe": _plain(asdict(recipe)),
@@ -72,10 +69,6 @@ class Stage:
             "seconds": 0.0,
             "history": [],
         }
-
-    def _critic(self, reference: Policy) -> Critic:
-        sources = [self.first.tokenizer.encode(prompt, MAX_PROMPT_TOKENS) for prompt in self.prompts[:PROMPTS]]
-        return Critic(reference, sources, self.recipe.metrics)
 
     def run(self) -> list[dict[str, float]]:
         """Learn to the end, and write the model to OUT/model; what each step measured."""
@@ -108,26 +101,25 @@ class Stage:
         recipe = self.recipe
         began, made = time.monotonic(), self.gallery.made
         prompts, groups = self._draw(as_generator(self.policy, self.first), step)
+        drawn = [rollout for group in groups for rollout in group]
         looking = time.monotonic()
         observed = self._look(self._pictures(prompts, groups, step))
         looked = time.monotonic()
         self.gallery.reward.learn(observed)
         reward = self.gallery.reward(observed)
         self.gallery.forget(REMEMBERED)
-        drawn = [rollout for group in groups for rollout in group]
         draws = collate(drawn, self.policy.writable)
         shuffle = torch.Generator().manual_seed(_seed(recipe.seed, step, "shuffle"))
         total = self.gallery.reward.combine(reward.parts, self._weights(draws))
-        if self.critic:
-            measured = self._learn_by_groups(self.critic, draws, reward, total, shuffle)
+        pace = 1 - step / recipe.steps  # the last steps settle what the first found: noise of a step is averaged out
+        if recipe.algorithm == "group":
+            advantages = group_advantages(total.view(recipe.prompts, recipe.copies)).view(-1, 1)
+            measured = self.learner.update(draws, advantages, shuffle, pace=pace)
         else:
-            measured = self._learn_by_values(draws, total, shuffle)
-        own = torch.arange(len(drawn)) % recipe.copies < recipe.own
-        measured |= written([drawn[row] for row in own.nonzero().flatten().tolist()], self.known)
-        measured |= {"reward": total[own].mean().item(), "pictures": float(self.gallery.made)}
-        measured |= {name: part[own].mean().item() for name, part in reward.parts.items()}
-        if recipe.own < recipe.copies:
-            measured["over_scouts"] = (total[own].mean() - total[~own].mean()).item()
+            measured = self._learn_by_values(draws, total, shuffle, pace)
+        measured |= written(drawn, self.known)
+        measured |= {"reward": total.mean().item(), "pictures": float(self.gallery.made)}
+        measured |= {name: part.mean().item() for name, part in reward.parts.items()}
         measured["made_anew"] = (self.gallery.made - made) / len(drawn)
         measured["pictures_a_second"] = (self.gallery.made - made) / max(looked - looking, 1e-9)
         measured["share_not_pictures"] = 1 - (looked - looking) / (time.monotonic() - began)
@@ -148,20 +140,9 @@ class Stage:
             return self.recipe.weights
         return reward_weights(draws.shares, self.policy.metrics)
 
-    def _learn_by_groups(
-        self, critic: Critic, draws: Draws, reward: Reward, total: torch.Tensor, shuffle: torch.Generator
+    def _learn_by_values(
+        self, draws: Draws, rewards: torch.Tensor, shuffle: torch.Generator, pace: float
     ) -> dict[str, float]:
-        """What the critic says of all terms, and what the policy's own draws say beyond it."""
-        recipe, weights = self.recipe, self._weights(draws)
-        grouped = (recipe.prompts, recipe.copies)
-        beyond = (total - expected_of(draws, critic.worths(draws, weights))).view(grouped)
-        critic.learn(draws, self.gallery.reward.in_units(reward.parts), recipe.copies)
-        worths = critic.worths(draws, weights) / max(within_groups(total.view(grouped)), 1e-6)
-        advantages = torch.zeros(grouped)
-        advantages[:, : recipe.own] = recipe.beyond * group_advantages(beyond[:, : recipe.own])
-        return self.learner.update(draws, advantages.view(-1, 1), shuffle, worths=worths)
-
-    def _learn_by_values(self, draws: Draws, rewards: torch.Tensor, shuffle: torch.Generator) -> dict[str, float]:
         """PPO: the reward comes with the last step, what the divergence costs with each."""
         recipe = self.recipe
         now, first = self.learner.score(draws)
@@ -173,30 +154,21 @@ class Stage:
         advantages, returns = generalized_advantages(given, now.values, draws.mask, recipe.discount, recipe.decay)
         inside = advantages[draws.mask]
         advantages = torch.where(draws.mask, (advantages - inside.mean()) / inside.std().clamp(min=1e-6), 0.0)
-        measured = self.learner.update(draws, advantages, shuffle, Expectations(now.values, returns), kl_weight=0.0)
+        expected = Expectations(now.values, returns)
+        measured = self.learner.update(draws, advantages, shuffle, expected, kl_weight=0.0, pace=pace)
         self.adaptive.update(moved.sum(1).mean().item(), len(draws))
         return measured | {"kl_weight": self.adaptive.weight}
 
     def _draw(self, generator: Generator, step: int) -> tuple[list[str], list[list[Rollout]]]:
-        """The prompts of a step, and the draws for each: `generator`'s, and those of the scouts."""
+        """The prompts of a step, and the draws for each."""
         recipe = self.recipe
         prompts = random.Random(f"{recipe.seed}/{step}/prompts").sample(self.prompts, recipe.prompts)
-        prefer = self._preferences(step) if recipe.preferences and generator.preferences else None
-        limits: dict[str, Any] = {"max_terms": recipe.max_terms, "max_tokens": 0}
-        groups = generator.draw(prompts, self._seeds(step, "draw", recipe.own), prefer=prefer, **limits)
-        if sent := recipe.copies - recipe.own:
-            seeds = self._seeds(step, "scout", sent)
-            scouts = self.first.draw(prompts, seeds, temperature=recipe.scouting, **limits)
-            for group, also in zip(groups, scouts, strict=True):
-                group += [replace(scout, shares=group[0].shares) for scout in also]
-        return prompts, groups
-
-    def _seeds(self, step: int, kind: str, copies: int) -> list[list[int]]:
-        """Of each prompt's draws in a step."""
-        return [
-            [_seed(self.recipe.seed, step, f"{kind} {row} {copy}") for copy in range(copies)]
-            for row in range(self.recipe.prompts)
+        seeds = [
+            [_seed(recipe.seed, step, f"draw {row} {copy}") for copy in range(recipe.copies)]
+            for row in range(recipe.prompts)
         ]
+        prefer = self._preferences(step) if recipe.preferences and generator.preferences else None
+        return prompts, generator.draw(prompts, seeds, prefer=prefer, max_terms=recipe.max_terms, max_tokens=0)
 
     def _preferences(self, step: int) -> list[dict[str, float]]:
         """What each prompt's draws of a step shall prefer."""
@@ -220,17 +192,11 @@ class Stage:
         return [answer.text for answer in answers]
 
     def _warm_up(self) -> None:
-        """Pictures of the first policy give the rewards their units, and the critic its first notions."""
-        pictures, drawn = [], []
+        """Pictures of the first policy give the rewards their units."""
+        pictures = []
         for batch in range(self.recipe.warm_up):
-            prompts, groups = self._draw(self.first, -1 - batch)
-            pictures += self._pictures(prompts, groups, -1 - batch)
-            drawn += [rollout for group in groups for rollout in group]
-        observed = self._look(pictures, "warm-up")
-        self.gallery.reward.warm_up(observed)
-        if self.critic:
-            scores = self.gallery.reward.in_units(self.gallery.reward(observed).parts)
-            self.critic.learn(collate(drawn, self.policy.writable), scores, self.recipe.copies)
+            pictures += self._pictures(*self._draw(self.first, -1 - batch), -1 - batch)
+        self.gallery.reward.warm_up(self._look(pictures, "warm-up"))
 
     def _check(self, measured: dict[str, float]) -> None:
         """A policy that has left the language must not overwrite the checkpoint that still had it."""
@@ -246,8 +212,6 @@ class Stage:
         seen = self.gallery.state_dict()
         reward = self.gallery.reward.state_dict()
         tensors = {f"seen|{name}": rows for name, rows in seen.pop("seen").items()}
-        if self.critic:
-            tensors |= {f"critic|{name}": value for name, value in self.critic.state_dict().items()}
         for judge, kept in reward.pop("judges").items():
             tensors |= {f"judge|{judge}|{name}": value for name, value in kept.items()}
         state = {**self.state, "gallery": seen, "reward": reward, "kl_weight": self.adaptive.weight}
@@ -263,13 +227,8 @@ class Stage:
         if any(state[key] != self.state[key] for key in ("recipe", "sampler")):
             raise OptionError(f"{folder} was begun with other settings; use another --out or delete it")
         tensors = load_tensors(folder)
-        of = {
-            kind: {name.split("|")[1]: value for name, value in tensors.items() if name.startswith(f"{kind}|")}
-            for kind in ("seen", "critic")
-        }
-        if self.critic:
-            self.critic.load_state_dict(of["critic"])
-        self.gallery.load_state_dict({**state.pop("gallery"), "seen": of["seen"]})
+        seen = {name.split("|")[1]: rows for name, rows in tensors.items() if name.startswith("seen|")}
+        self.gallery.load_state_dict({**state.pop("gallery"), "seen": seen})
         judges: dict[str, dict[str, Any]] = {name: {} for name in self.gallery.reward.judges}
         for name, value in tensors.items():
             if name.startswith("judge|"):
