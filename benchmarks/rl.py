@@ -36,6 +36,8 @@ from training.world import METRICS, add_world_arguments, open_world
 
 WEIGHTS = dict.fromkeys(METRICS, 1.0)
 SHARE = 0.2
+RATE = 1e-3
+"""Learning rate of `group` here: so few steps have to be larger ones."""
 LINE = (
     "seed {seed}: ppo {ppo[0]:+.3f} with {ppo[1]:,} pictures, group {group[0]:+.3f} with {group[1]:,}; "
     "difference {difference[0]:+.3f} ({difference[1]:+.3f} to {difference[2]:+.3f})"
@@ -107,11 +109,12 @@ def _learn(args: argparse.Namespace, run: Run) -> dict[str, Any]:
     """The run's history, and the mean and spread of each judge's scores in its warm-up."""
     from training.rl.stage import Stage
 
-    recipe = PRESETS["miniature" if run.algorithm == "group" else "miniature-ppo"]
-    if run.algorithm == "ppo" and args.ppo_rate:
-        recipe = replace(recipe, learning=replace(recipe.learning, learning_rate=args.ppo_rate))
-    pictures = args.pictures * (SHARE if run.algorithm == "group" else 1)
-    steps = max(1, int(pictures) // DRAWS - recipe.warm_up)
+    group = run.algorithm == "group"
+    recipe = PRESETS["miniature" if group else "miniature-ppo"]
+    if rate := RATE if group else args.ppo_rate:
+        recipe = replace(recipe, learning=replace(recipe.learning, learning_rate=rate))
+    pictures = args.pictures * (SHARE if group else 1)
+    steps = max(1, int(pictures) // DRAWS)
     recipe = replace(recipe, seed=run.seed, steps=steps, weights=WEIGHTS)
     gallery = open_world(args).gallery(WEIGHTS)
     prompts = list(load_split(args.prompts, "train")["prompt"])

@@ -263,7 +263,6 @@ class Generator:
         seeds: Sequence[Sequence[int]],
         *,
         prefer: Sequence[Mapping[str, float] | None] | None = None,
-        temperature: float = 1.0,
         **options: Any,
     ) -> list[list[Rollout]]:
         """For each prompt several draws from the network's whole distribution, independent of each other.
@@ -271,8 +270,7 @@ class Generator:
         `seeds` are those of each prompt's draws, as many for one as for another, and `prefer` what each prompt's
         draws shall prefer; a draw depends on its prompt, its seed, its preference and the options alone. Of the
         options n, creativity and seed mean nothing here; max_terms must not be 0. For training: what is drawn is
-        spread as the network's probabilities are, or with a `temperature` above 1 more evenly (their logarithms are
-        divided by it).
+        spread as the network's probabilities are.
         """
         checked, copies = Options.of(options), len(seeds[0])
         preferred = [None] * len(prompts) if prefer is None else prefer
@@ -284,7 +282,7 @@ class Generator:
         ]
         generators = [torch.Generator().manual_seed(seed) for of_prompt in seeds for seed in of_prompt]
         decoded = self._decode(
-            tasks, rules, generators, max_terms=checked.max_terms, temperature=temperature, top_p=1.0, diversity=0.0
+            tasks, rules, generators, max_terms=checked.max_terms, temperature=1.0, top_p=1.0, diversity=0.0
         )
         drawn = [self._rollout(tasks[i // copies], rules[i], sequence) for i, sequence in enumerate(decoded)]
         return [drawn[start : start + copies] for start in range(0, len(drawn), copies)]

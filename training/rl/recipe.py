@@ -62,8 +62,8 @@ PRESETS = {
     # PPO as people run it on language models, the paper's setting: one draw a prompt, four epochs.
     "paper": Recipe(algorithm="ppo", prompts=64, copies=1, learning=Learning(learning_rate=1.41e-5, kl_weight=0.2)),
     # The miniature's policy is a hundredth of T5's size and takes larger steps.
-    "miniature": Recipe(steps=280, prompts=32, copies=2, warm_up=4, learning=Learning(learning_rate=3e-4)),
+    "miniature": Recipe(steps=220, prompts=32, copies=2, warm_up=4, learning=Learning(learning_rate=2e-4)),
     "miniature-ppo": Recipe(
-        algorithm="ppo", prompts=64, copies=1, warm_up=4, learning=Learning(learning_rate=1e-4, kl_weight=0.2)
+        algorithm="ppo", prompts=64, copies=1, warm_up=4, learning=Learning(learning_rate=3e-4, kl_weight=0.2)
     ),
 }

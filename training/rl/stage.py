@@ -100,7 +100,7 @@ class Stage:
         """Draw, look, learn."""
         recipe = self.recipe
         began, made = time.monotonic(), self.gallery.made
-        prompts, groups = self._draw(as_generator(self.policy, self.first), step)
+        prompts, groups = self._draw(self._drawing(step), step)
         drawn = [rollout for group in groups for rollout in group]
         looking = time.monotonic()
         observed = self._look(self._pictures(prompts, groups, step))
@@ -159,6 +159,13 @@ class Stage:
         self.adaptive.update(moved.sum(1).mean().item(), len(draws))
         return measured | {"kl_weight": self.adaptive.weight}
 
+    def _drawing(self, step: int) -> Generator:
+        """Who draws: the first policy as long as the warm-up has its pictures (what that one would not draw any more
+        counts less, as in any later epoch), then what has become of it. The first policy knows no preferences."""
+        if step < self.recipe.warm_up and not self.recipe.preferences:
+            return self.first
+        return as_generator(self.policy, self.first)
+
     def _draw(self, generator: Generator, step: int) -> tuple[list[str], list[list[Rollout]]]:
         """The prompts of a step, and the draws for each."""
         recipe = self.recipe
@@ -192,10 +199,11 @@ class Stage:
         return [answer.text for answer in answers]
 
     def _warm_up(self) -> None:
-        """Pictures of the first policy give the rewards their units."""
+        """Pictures of the first policy give the rewards their units. They are those of the first steps, which so have
+        theirs already."""
         pictures = []
-        for batch in range(self.recipe.warm_up):
-            pictures += self._pictures(*self._draw(self.first, -1 - batch), -1 - batch)
+        for step in range(self.recipe.warm_up):
+            pictures += self._pictures(*self._draw(self.first, step), step)
         self.gallery.reward.warm_up(self._look(pictures, "warm-up"))
 
     def _check(self, measured: dict[str, float]) -> None:
