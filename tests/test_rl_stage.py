@@ -81,6 +81,9 @@ def test_the_reward_rises_and_the_model_is_written(model: Path, tmp_path: Path, 
     rewards = torch.tensor([measured["reward"] for measured in history])
     assert rewards[-quarter:].mean() > rewards[:quarter].mean() + 0.5
     assert rewards[:quarter].mean().abs() < 1.5  # in units of the warm-up's spread
+    anew = [measured["made_anew"] for measured in history]
+    assert not any(anew[: recipe.warm_up])  # these pictures were the warm-up's
+    assert any(anew[recipe.warm_up :])
     taught = negopt.load(tmp_path / "model")
     assert {"blurry", "wilted"} & {term.text for term in taught.generate("a face", max_terms=5).terms}
 
