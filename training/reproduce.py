@@ -21,8 +21,6 @@ from training.atomic import write_text
 from training.evaluation.claims import ANY, claims_of, read_table
 from training.steps import Step, run_all
 
-REWARD = "aesthetics=1,alignment=3,fidelity=1"
-"""Alignment counts most: of the three it has the least to gain, and is the first to be given away."""
 ALONE = {"aesthetics": 80, "alignment": 120, "fidelity": 160}
 """Steps with one metric alone: the less a picture says of it, the more."""
 
@@ -60,10 +58,10 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
         return Step(name, (*words.split(), "--out", str(out / name), "--steps", of(steps), *more), (model,))
 
     taught = [
-        learn("rl", "sft", 220, "--reward", REWARD),
+        learn("rl", "sft", 220),
         learn("rl-any", "sft", 200, "--prefer-any"),
         *(learn(f"rl-{name}", "sft", steps, "--reward", f"{name}=1") for name, steps in ALONE.items()),
-        learn("rl-without-sft", "untaught", 120, "--reward", REWARD),
+        learn("rl-without-sft", "untaught", 120),
     ]
     models = {"SFT": "sft", "RL only": "rl-without-sft", "SFT+RL": "rl"}
     models |= {f"SFT+RL, {name} only": f"rl-{name}" for name in ALONE}
