@@ -3,7 +3,7 @@
     python -m benchmarks.sampler [--checkpoint FILE|DIR] [--steps 20] [--guidance 7] [--size 512x512] [--json FILE]
 
 Without a checkpoint: on a GPU Stable Diffusion 1.5 at full size with random weights (speed does not depend on the
-weights), on a CPU the bundled miniature, in its 5 steps. Both make the same pictures of an RL step: some prompts, for
+weights), on a CPU the bundled miniature, in its 8 steps. Both make the same pictures of an RL step: some prompts, for
 each several negative prompts, each prompt on noise of its own. The plain pipeline is called with a batch of 1, and
 with the best of several batches. The floor is what the UNet's matrix operations would take at the rate that one large
 matrix product reaches in the same precision.

@@ -76,7 +76,7 @@ def decode(
     shared: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] | None = None,
     anchor: float = 0.0,
-    first: Tensor | None = None,
+    shift: Tensor | None = None,
 ) -> list[list[Decoded]]:
     """Writes `alternatives` sequences for each prompt; returns them by prompt.
 
@@ -122,7 +122,7 @@ def decode(
         return []
     choose = _Chooser(net, rules, temperature, top_p, generators, alternatives, diversity, end_token, shared, anchor)
     longest = max(map(len, given))
-    cache = net.start(net.encode(input_ids, mask, first), longest + max_steps, copies=alternatives)
+    cache = net.start(net.encode(input_ids, mask, shift), longest + max_steps, copies=alternatives)
     decoded = [Decoded() for _ in range(rows)]
     alive = list(range(rows))
     tokens = [net.config.decoder_start_token_id] * rows

@@ -252,7 +252,7 @@ class Generator:
             shared=self.tokenizer.between,
             prefixes=[task.prefix for task in tasks for _ in range(copies)],
             anchor=self.settings.anchor,
-            first=None if self.preferences is None else self.preferences.embeddings([task.shares for task in tasks]),
+            shift=None if self.preferences is None else self.preferences.shifts([task.shares for task in tasks]),
             **how,
         )
         return [sequence for alternatives in decoded for sequence in alternatives]

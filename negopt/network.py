@@ -194,18 +194,16 @@ class T5:
         self._decoder_bias = weights.bias_by_distance("decoder", bidirectional=False)
 
     @torch.inference_mode()
-    def encode(self, input_ids: Tensor, mask: Tensor | None = None, first: Tensor | None = None) -> Encoded:
+    def encode(self, input_ids: Tensor, mask: Tensor | None = None, shift: Tensor | None = None) -> Encoded:
         """Runs the encoder over input_ids [B, S] int64; mask [B, S] bool is True at real tokens (None: all
-        are). `first` [B, d_model], if given, is the embedding of one more position before them, so that
-        what comes out has S + 1. Memory grows with S squared: cut long prompts before."""
+        are). `shift` [B, d_model], if given, is added to the embedding of every token of its row. Memory grows
+        with S squared: cut long prompts before."""
         if mask is not None and bool(mask.all()):
             mask = None
         batch, length = input_ids.shape
         x = F.embedding(input_ids.reshape(-1), self._embedding)
-        if first is not None:
-            x = torch.cat([first.unsqueeze(1), x.view(batch, length, -1)], 1).flatten(0, 1)
-            mask = None if mask is None else torch.cat([mask.new_ones((batch, 1)), mask], 1)
-            length += 1
+        if shift is not None:
+            x = x + shift.repeat_interleave(length, dim=0)
         bias = self._encoder_bias_of(length)
         if mask is not None:
             bias = bias + self._hide(mask)[:, None, None, :]
@@ -217,11 +215,11 @@ class T5:
 
     @torch.inference_mode()
     def logits(
-        self, input_ids: Tensor, mask: Tensor | None, decoder_input_ids: Tensor, first: Tensor | None = None
+        self, input_ids: Tensor, mask: Tensor | None, decoder_input_ids: Tensor, shift: Tensor | None = None
     ) -> Tensor:
         """Logits [B, T, V] for the token after each of decoder_input_ids [B, T] (which begin with
         `config.decoder_start_token_id`), all at once: for scoring given answers. The rest as in `encode`."""
-        encoded = self.encode(input_ids, mask, first)
+        encoded = self.encode(input_ids, mask, shift)
         batch, length = decoder_input_ids.shape
         cross = self._cross(encoded)
         cross_bias = None if encoded.mask is None else self._hide(encoded.mask)[:, None, None, :]

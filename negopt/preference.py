@@ -1,7 +1,7 @@
 """Preferences: which of a model's metrics shall count how much, for a model that was trained for every weighting.
 
-Such a model has a vector for each metric; the encoder reads their weighted mean before the prompt. Importing this
-file does not import torch.
+Such a model has a vector for each metric; their weighted mean is added to the embedding of every
+token of the prompt. Importing this file does not import torch.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Preferences:
         parts = [weight / largest for weight in weights]  # so that the sum of huge weights is finite
         return tuple(part / sum(parts) for part in parts)
 
-    def embeddings(self, shares: Sequence[Sequence[float]]) -> Tensor:
-        """[B, d_model]: what the encoder reads before each prompt, of shares B times M."""
+    def shifts(self, shares: Sequence[Sequence[float]]) -> Tensor:
+        """[B, d_model]: what is added to the tokens of each prompt, of shares B times M."""
         return self.vectors.new_tensor(shares) @ self.vectors
 
 

@@ -26,9 +26,8 @@ from training.evaluation.preference import Curves, preference_curves, weighting,
 from training.rewards import Aesthetics, Judge, WeightedReward
 from training.rl.gallery import Gallery
 from training.rl.learner import Learning, as_generator
-from training.rl.losses import divergence, masked_mean
-from training.rl.policy import Policy, collate
-from training.rl.preferences import draw_preference, new_preferences, reward_weights
+from training.rl.policy import Draws, Policy, collate
+from training.rl.preferences import LIKELIER, draw_preference, new_preferences, retold, reward_weights
 from training.rl.recipe import Recipe
 from training.rl.stage import Stage
 from training.samplers import Picture
@@ -119,22 +118,22 @@ def test_a_preference_changes_what_is_written(model: Path) -> None:
     assert even == list(generator.stream(PROMPTS, prefer={"fidelity": 2, "aesthetics": 2}, max_terms=5))
 
 
-def test_the_network_reads_the_vector_before_the_prompt_as_transformers_does(model: Path) -> None:
+def test_the_network_adds_the_vector_to_every_token_as_transformers_does(model: Path) -> None:
     generator = negopt.load(model)
     assert generator.preferences is not None
-    first = generator.preferences.embeddings([(0.25, 0.75), (1.0, 0.0)])
+    shift = generator.preferences.shifts([(0.25, 0.75), (1.0, 0.0)])
     vectors = load_file(model / PREFERENCE)
-    torch.testing.assert_close(first[0], 0.25 * vectors["aesthetics"] + 0.75 * vectors["fidelity"])
+    torch.testing.assert_close(shift[0], 0.25 * vectors["aesthetics"] + 0.75 * vectors["fidelity"])
     input_ids = torch.tensor([[5, 9, 1], [7, 1, 0]])
     mask, decoder_input_ids = input_ids != 0, torch.tensor([[0, 4], [0, 6]])
     network = T5ForConditionalGeneration.from_pretrained(model, dtype=torch.float32).eval()
     with torch.no_grad():
         theirs = network(
-            inputs_embeds=torch.cat([first.unsqueeze(1), network.shared(input_ids)], 1),
-            attention_mask=torch.nn.functional.pad(mask, (1, 0), value=True).long(),
+            inputs_embeds=network.shared(input_ids) + shift.unsqueeze(1),
+            attention_mask=mask.long(),
             decoder_input_ids=decoder_input_ids,
         ).logits
-    ours = generator.network.logits(input_ids, mask, decoder_input_ids, first)
+    ours = generator.network.logits(input_ids, mask, decoder_input_ids, shift)
     assert (ours - theirs).abs().max() < 1e-4
     assert (ours - generator.network.logits(input_ids, mask, decoder_input_ids)).abs().max() > 1e-2
 
@@ -221,19 +220,15 @@ def test_training_gives_draws_the_probability_they_were_drawn_with(model: Path) 
     assert moved[4:8].max() == 0  # all alike, either way round
 
 
-def test_it_begins_as_the_model_without_preferences(tmp_path: Path) -> None:
-    """The bundled model, since one with random weights has not learned that an end says nothing."""
-    generator = negopt.load()
-    network = T5ForConditionalGeneration.from_pretrained(negopt.locate.BUNDLED, dtype=torch.float32)
-    assert generator.network.writable is not None
-    first = Policy(network, generator.network.writable, generator.settings.anchor).eval()
-    policy = Policy(
-        network, first.writable, first.anchor, preferences=new_preferences(network, ["aesthetics", "fidelity"], seed=0)
+def test_it_begins_as_the_model_without_preferences(plain: Path) -> None:
+    generator = negopt.load(plain)
+    policy = new_policy(plain, generator)
+    told = Policy(
+        policy.network, policy.writable, policy.anchor, preferences=new_preferences(policy.network, METRICS)
     ).eval()
-    draws = collate(drawn(as_generator(policy, generator)), policy.writable)
+    draws = collate(drawn(as_generator(told, generator)), policy.writable)
     with torch.no_grad():
-        told, untold = policy(draws), first(draws)
-    assert 0 < masked_mean(divergence(told.distributions, untold.distributions), draws.mask) < 1e-2
+        assert torch.equal(told(draws).distributions, policy(draws).distributions)
 
 
 def test_preferences_are_drawn_over_corners_middle_and_all_between() -> None:
@@ -253,6 +248,25 @@ def test_a_draw_is_paid_as_it_was_told() -> None:
     found = reward_weights(torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.3, 0.4]]), METRICS)
     torch.testing.assert_close(found["aesthetics"], torch.tensor([1.0, 0.5**0.5, 0.6]))
     torch.testing.assert_close(found["fidelity"], torch.tensor([0.0, 0.5**0.5, 0.8]))
+
+
+def test_a_draw_counts_under_each_preference_as_much_as_it_is_likely(model: Path) -> None:
+    generator = negopt.load(model)
+    policy = new_policy(model, generator)
+    draws = collate(drawn(generator), policy.writable)
+    (own, whole), *others = retold(draws, policy)
+    assert own is draws
+    assert whole.tolist() == [1.0] * len(draws)
+    for row, (told, counts) in enumerate(others):
+        assert told.shares.tolist() == [[float(column == row) for column in range(2)]] * len(draws)
+        assert torch.equal(told.tokens, draws.tokens)
+        likelier = (told.log_probs - draws.log_probs).sum(1).exp()
+        torch.testing.assert_close(counts, likelier.clamp(max=LIKELIER))
+        assert 0 < counts.min() < 1 < counts.max()
+    assert len(others) == len(METRICS)
+    joined = Draws.joined([own, others[0][0]])
+    assert torch.equal(joined.shares, torch.cat([draws.shares, others[0][0].shares]))
+    assert len(joined) == 2 * len(draws)
 
 
 # A run

@@ -82,9 +82,9 @@ def nats_per_term(generator: Generator, rows: Sequence[Row]) -> float:
         drawn = schedule.draw(0, positions)
         batch = schedule.collate(drawn)
         known = generator.preferences  # where it has any, all metrics count alike
-        first = known.embeddings([known.shares()] * len(batch.input_ids)) if known else None
+        shift = known.shifts([known.shares()] * len(batch.input_ids)) if known else None
         logits = generator.network.logits(
-            batch.input_ids, batch.attention_mask.bool(), batch.decoder_input_ids, first=first
+            batch.input_ids, batch.attention_mask.bool(), batch.decoder_input_ids, shift=shift
         )
         there = batch.targets[..., 0] != IGNORED
         nats += set_loss(logits[there], batch.targets[there]).item()

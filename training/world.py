@@ -76,7 +76,7 @@ def add_world_arguments(parser: argparse.ArgumentParser) -> None:
         help="real (CLIP, LAION's head, Inception-v3; from the Hub), or miniature[:DIR]; those of the sampler",
     )
     group.add_argument("--sampler-steps", type=int, metavar="N", help="denoising steps (miniature: 8, else 20)")
-    group.add_argument("--guidance", type=float, metavar="SCALE", help="guidance scale (miniature: 2.5, else 7)")
+    group.add_argument("--guidance", type=float, metavar="SCALE", help="guidance scale (miniature: 4, else 7)")
     group.add_argument("--scheduler", metavar="NAME", help="ddim, dpm++2m, dpm++2m-karras, unipc, euler or lcm")
     group.add_argument("--size", type=_size, metavar="WxH", help="pixels (the checkpoint's own)")
     group.add_argument("--dtype", choices=["bf16", "fp16", "fp32"], help="precision of the checkpoint")

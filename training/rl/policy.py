@@ -48,6 +48,11 @@ class Draws:
         """Those at the int64 positions `rows`."""
         return Draws(*(value[rows] for value in vars(self).values()))
 
+    @staticmethod
+    def joined(parts: Sequence[Draws]) -> Draws:
+        """One after the other, of draws padded alike."""
+        return Draws(*map(torch.cat, zip(*(vars(part).values() for part in parts), strict=True)))
+
 
 def collate(rollouts: Sequence[Rollout], writable: torch.Tensor) -> Draws:
     """The rollouts, padded. `writable`: int64 [W], the tokens that the generator can write, as it holds them."""
@@ -140,24 +145,20 @@ class Policy(torch.nn.Module):
 
     def _hidden(self, draws: Draws) -> torch.Tensor:
         """The decoder's state [B, T, d] where each step is decided."""
-        source, mask = self._source(draws)
-        encoded = self.network.encoder(inputs_embeds=source, attention_mask=mask)
+        encoded = self.network.encoder(inputs_embeds=self._source(draws), attention_mask=draws.attention_mask)
         decoded = self.network.decoder(
             input_ids=draws.decoder_input_ids,
             encoder_hidden_states=encoded.last_hidden_state,
-            encoder_attention_mask=mask,
+            encoder_attention_mask=draws.attention_mask,
             use_cache=False,
         ).last_hidden_state
         places = draws.places.unsqueeze(-1).expand(-1, -1, decoded.shape[-1])
         return decoded.gather(1, places)
 
-    def _source(self, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the encoder reads, [B, S, d] and its mask; with vectors one position more, before the others."""
-        embedded, mask = self.network.shared(draws.input_ids), draws.attention_mask
-        if self.vectors is None:
-            return embedded, mask
-        first = (draws.shares @ self.vectors).unsqueeze(1)
-        return torch.cat([first, embedded], 1), torch.nn.functional.pad(mask, (1, 0), value=1)
+    def _source(self, draws: Draws) -> torch.Tensor:
+        """What the encoder reads, [B, S, d]."""
+        embedded = self.network.shared(draws.input_ids)
+        return embedded if self.vectors is None else embedded + (draws.shares @ self.vectors).unsqueeze(1)
 
     def _head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits [B, T, W] of the tokens that can be written."""

@@ -7,29 +7,22 @@ they were told.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from transformers import T5ForConditionalGeneration
 
 from negopt.preference import Preferences
-from training.examples import END_TOKEN
+from training.rl.policy import Draws, Policy
 
-APART = 1.0
-"""How far the vectors begin from the end token, in units of the spread of all embeddings."""
+LIKELIER = 2.0
+"""How much more than another a draw may count that is likelier under the preference that it is looked at with."""
 
 
-def new_preferences(network: T5ForConditionalGeneration, metrics: Sequence[str], seed: int) -> Preferences:
-    """Vectors for a network that knows none: the embedding of the end token, each with a direction of its own.
-
-    A second end, before the prompt, says as good as nothing to a network whose prompts end once, so the policy begins
-    as what it was (the bundled model's distributions move by less than 0.001 nats, in which two prompts differ by 0.2).
-    The directions are there from the start, since the network itself can learn nothing of preferences from vectors
-    that are all alike.
-    """
-    table = network.shared.weight.detach().float()
-    directions = torch.randn(len(metrics), table.shape[1], generator=torch.Generator().manual_seed(seed))
-    return Preferences(tuple(metrics), table[END_TOKEN] + APART * table.std() * directions)
+def new_preferences(network: T5ForConditionalGeneration, metrics: Sequence[str]) -> Preferences:
+    """Vectors for a network that knows none: zeros, with which it is what it was."""
+    return Preferences(tuple(metrics), torch.zeros(len(metrics), network.config.d_model))
 
 
 def draw_preference(seed: int, place: int, metrics: Sequence[str]) -> dict[str, float]:
@@ -56,3 +49,19 @@ def reward_weights(shares: torch.Tensor, metrics: Sequence[str]) -> Mapping[str,
     """
     scaled = shares / shares.norm(dim=1, keepdim=True)
     return dict(zip(metrics, scaled.T, strict=True))
+
+
+@torch.no_grad()
+def retold(draws: Draws, policy: Policy) -> Iterator[tuple[Draws, torch.Tensor]]:
+    """The draws as they were told, then as if they had been told each metric alone; and what each counts, float [B].
+
+    What the judges say of a picture does not depend on what the draw was told, so each draw shows what is good under
+    every preference, and what tells the preferences apart is learned from the same pictures, without the noise of
+    others. A draw counts by how much likelier it is under its new preference (importance sampling, cut off at
+    `LIKELIER` so that a few do not outweigh all others).
+    """
+    yield draws, torch.ones(len(draws))
+    for alone in torch.eye(draws.shares.shape[1]):
+        told = replace(draws, shares=alone.expand_as(draws.shares))
+        told = replace(told, log_probs=policy(told).log_probs)
+        yield told, (told.log_probs - draws.log_probs).sum(1).exp().clamp(max=LIKELIER)

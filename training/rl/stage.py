@@ -36,7 +36,7 @@ from .learner import Expectations, Learner, as_generator
 from .logbook import Logbook, known_terms, written
 from .losses import AdaptiveKL
 from .policy import Draws, Policy, collate
-from .preferences import draw_preference, new_preferences, reward_weights
+from .preferences import draw_preference, new_preferences, retold, reward_weights
 from .recipe import Recipe
 
 REMEMBERED = 10_000
@@ -54,13 +54,11 @@ class Stage:
         if len(prompts) < recipe.prompts:
             raise OptionError(f"{len(prompts)} prompts are fewer than the {recipe.prompts} of one step")
         self.model, self.prompts, self.gallery, self.recipe, self.out = model, list(prompts), gallery, recipe, out
-        self.first = negopt.load(model)
+        loaded = negopt.load(model)
+        self.policy = _policy(model, loaded, recipe)
+        self.first = as_generator(self.policy, loaded)
         self.known = known_terms(self.first)
-        self.policy = _policy(model, self.first, recipe)
-        reference = copy.deepcopy(self.policy)
-        if self.first.preferences is None:
-            reference.vectors = None  # what the first policy was, to the bit
-        self.learner = Learner(self.policy, reference, recipe.learning)
+        self.learner = Learner(self.policy, copy.deepcopy(self.policy), recipe.learning)
         self.adaptive = AdaptiveKL(recipe.learning.kl_weight, recipe.kl_target)
         self.state: dict[str, Any] = {
             "recipe": _plain(asdict(recipe)),
@@ -113,8 +111,7 @@ class Stage:
         total = self.gallery.reward.combine(reward.parts, self._weights(draws))
         pace = 1 - step / recipe.steps  # the last steps settle what the first found: noise of a step is averaged out
         if recipe.algorithm == "group":
-            advantages = group_advantages(total.view(recipe.prompts, recipe.copies)).view(-1, 1)
-            measured = self.learner.update(draws, advantages, shuffle, pace=pace)
+            measured = self._learn_by_groups(draws, reward.parts, shuffle, pace)
         else:
             measured = self._learn_by_values(draws, total, shuffle, pace)
         measured |= written(drawn, self.known)
@@ -140,6 +137,19 @@ class Stage:
             return self.recipe.weights
         return reward_weights(draws.shares, self.policy.metrics)
 
+    def _learn_by_groups(
+        self, draws: Draws, parts: Mapping[str, torch.Tensor], shuffle: torch.Generator, pace: float
+    ) -> dict[str, float]:
+        """Each draw against the others of its prompt."""
+        groups = (self.recipe.prompts, self.recipe.copies)
+        tellings = list(retold(draws, self.policy)) if self.recipe.preferences else [(draws, torch.ones(len(draws)))]
+        advantages = []
+        for told, counts in tellings:
+            total = self.gallery.reward.combine(parts, self._weights(told))
+            advantages.append(group_advantages(total.view(groups)).flatten() * counts)
+        joined = Draws.joined([told for told, _ in tellings])
+        return self.learner.update(joined, torch.cat(advantages).unsqueeze(1), shuffle, pace=pace)
+
     def _learn_by_values(
         self, draws: Draws, rewards: torch.Tensor, shuffle: torch.Generator, pace: float
     ) -> dict[str, float]:
@@ -161,8 +171,8 @@ class Stage:
 
     def _drawing(self, step: int) -> Generator:
         """Who draws: the first policy as long as the warm-up has its pictures (what that one would not draw any more
-        counts less, as in any later epoch), then what has become of it. The first policy knows no preferences."""
-        if step < self.recipe.warm_up and not self.recipe.preferences:
+        counts less, as in any later epoch), then what has become of it."""
+        if step < self.recipe.warm_up:
             return self.first
         return as_generator(self.policy, self.first)
 
@@ -174,7 +184,7 @@ class Stage:
             [_seed(recipe.seed, step, f"draw {row} {copy}") for copy in range(recipe.copies)]
             for row in range(recipe.prompts)
         ]
-        prefer = self._preferences(step) if recipe.preferences and generator.preferences else None
+        prefer = self._preferences(step) if recipe.preferences else None
         return prompts, generator.draw(prompts, seeds, prefer=prefer, max_terms=recipe.max_terms, max_tokens=0)
 
     def _preferences(self, step: int) -> list[dict[str, float]]:
@@ -265,7 +275,7 @@ def _policy(model: Path, generator: Generator, recipe: Recipe) -> Policy:
         writable = torch.arange(generator.network.config.vocab_size)
     preferences = generator.preferences
     if recipe.preferences and preferences is None:
-        preferences = new_preferences(network, recipe.metrics, recipe.seed)
+        preferences = new_preferences(network, recipe.metrics)
     if recipe.preferences and preferences and set(preferences.metrics) != set(recipe.metrics):
         raise OptionError(
             f"{model}: knows preferences between {', '.join(preferences.metrics)}, not {', '.join(recipe.metrics)}"
