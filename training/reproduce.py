@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 
 from training.atomic import write_text
-from training.evaluation.claims import ANY, claims_of, read_table
+from training.evaluation.claims import LEARNED, SPECIALISTS, claims_of, read_table
 from training.steps import Step, run_all
 
-ALONE = {"aesthetics": 80, "alignment": 120, "fidelity": 160}
-"""Steps with one metric alone: the less a picture says of it, the more."""
+STEPS, WITHOUT_SFT = 180, 120
+"""Steps of RL, as many for each metric alone as for all weightings together, and of RL from nothing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) -> list[Step]:
-    """Pairs, data, SFT; RL for all metrics, for each alone, without SFT, and for every weighting; the table."""
+    """Pairs, data, SFT; RL for every weighting of the metrics, for each alone, and without SFT; the table."""
 
     def of(count: int) -> str:
         return str(max(2, round(count * scale)))
@@ -58,15 +58,13 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
         return Step(name, (*words.split(), "--out", str(out / name), "--steps", of(steps), *more), (model,))
 
     taught = [
-        learn("rl", "sft", 220),
-        learn("rl-any", "sft", 200, "--prefer-any"),
-        *(learn(f"rl-{name}", "sft", steps, "--reward", f"{name}=1") for name, steps in ALONE.items()),
-        learn("rl-without-sft", "untaught", 120),
+        learn("rl", "sft", STEPS, "--prefer-any"),
+        *(learn(f"rl-{metric}", "sft", STEPS, "--reward", f"{metric}=1") for metric in SPECIALISTS.values()),
+        learn("rl-without-sft", "untaught", WITHOUT_SFT),
     ]
-    models = {"SFT": "sft", "RL only": "rl-without-sft", "SFT+RL": "rl"}
-    models |= {f"SFT+RL, {name} only": f"rl-{name}" for name in ALONE}
+    models = {"SFT": "sft", "RL only": "rl-without-sft", LEARNED: "rl"}
+    models |= {name: f"rl-{metric}" for name, metric in SPECIALISTS.items()}
     compared = [f"{name}={out / folder / 'model'}" for name, folder in models.items()]
-    compared += [f"{ANY}={out / 'rl-any' / 'model'}"]
     pairs, data = out / "pairs.jsonl", out / "data"
     return [
         Step("pairs", ("miniature", "people", "--out", str(pairs), "--pairs", of(12_000))),
@@ -86,7 +84,7 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
             "evaluate",
             (
                 *f"evaluate --sampler {sampler} --data {data} --prompts {of(200)} --search {of(16)}".split(),
-                *("--list-prompts", of(16), "--out", str(out / "report"), "--prefer", ANY, "--models", *compared),
+                *("--list-prompts", of(16), "--out", str(out / "report"), "--prefer", LEARNED, "--models", *compared),
             ),
             tuple(step.name for step in taught),
             jobs,

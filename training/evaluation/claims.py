@@ -17,7 +17,7 @@ Table = Mapping[str, Mapping[str, Interval]]
 
 LEARNED = "SFT+RL"
 SPECIALISTS = {f"{LEARNED}, {name} only": name for name in METRICS}
-ANY, KEPT = "any weighting", 0.9
+KEPT = 0.9
 RIVALS = (NONE, "best fixed list", "people", "nearest neighbour", "SFT", "RL only")
 WITHOUT_PICTURES = (NONE, "best fixed list", "SFT")
 """Approaches of which the paper's gain of 25% is told."""
@@ -63,7 +63,7 @@ def claims_of(table: Table, searched: Table | None = None) -> list[Claim]:
                         f"{learned} against {none}"))  # fmt: skip
     claims.append(_gain(table, searched or table))
     claims += [_specialist(table, name, metric) for name, metric in SPECIALISTS.items() if name in table]
-    told = {name: f"{ANY}, all {metric}" for name, metric in SPECIALISTS.items()}
+    told = {name: f"{LEARNED}, all {metric}" for name, metric in SPECIALISTS.items()}
     claims += [_kept(table, name, SPECIALISTS[name], one) for name, one in told.items() if {name, one} <= set(table)]
     return claims
 
@@ -95,7 +95,7 @@ def _kept(table: Table, specialist: str, metric: str, told: str) -> Claim:
     """How much of a specialist's gain a model for every weighting has, when it is told that metric alone."""
     before, best, model = (table[name][metric].value for name in ("SFT", specialist, told))
     share = (model - before) / (best - before) if best > before else float(model >= best)
-    text = f"the model for {ANY}, told {metric}, keeps {KEPT:.0%} of its specialist's gain"
+    text = f"{LEARNED}, told {metric}, keeps {KEPT:.0%} of its specialist's gain"
     return Claim(text, share >= KEPT, f"{share:.0%}: {model:.3f}, against {best:.3f} from {before:.3f}")
 
 

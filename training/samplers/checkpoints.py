@@ -16,7 +16,8 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.utils import logging
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from negopt.errors import ModelError, OptionError
 from training.hub import Pinned, pinned
@@ -56,17 +57,20 @@ def open_pipeline(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without diffusers' warnings (of weights cast, of texts cut at CLIP's length) and progress bars."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    """Without the libraries' warnings (of weights cast, of texts cut at CLIP's length) and progress bars."""
+    libraries = (diffusers_logging, transformers_logging)
+    before = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch_dtype, for which older versions have no other name
             yield
     finally:
-        logging.set_verbosity(before)
-        logging.enable_progress_bar()
+        for library, verbosity in zip(libraries, before, strict=True):
+            library.set_verbosity(verbosity)
+            library.enable_progress_bar()
 
 
 def is_xl(pipeline: Any) -> bool:
