@@ -343,7 +343,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers_and_vectors(
 
 
 def test_a_model_with_preferences_goes_on_learning_them(model: Path, tmp_path: Path) -> None:
-    recipe = replace(EITHER, steps=1, prompts=2, copies=2)
+    recipe = replace(EITHER, steps=1, prompts=2, copies=2, learning=Learning(learning_rate=1e-4))
     with pytest.raises(negopt.OptionError, match="knows preferences between aesthetics, fidelity, not red, blue"):
         stage(model, tmp_path / "other", recipe)
     stage(model, tmp_path / "plain", replace(recipe, preferences=False)).run()
