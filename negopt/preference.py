@@ -1,7 +1,7 @@
 """Preferences: which of a model's metrics shall count how much, for a model that was trained for every weighting.
 
-Such a model has a vector for each metric; their weighted mean is added to the embedding of every
-token of the prompt. Importing this file does not import torch.
+Such a model has a vector for each metric; their weighted mean is added to the embedding of every token of the prompt.
+Importing this file does not import torch.
 """
 
 from __future__ import annotations
