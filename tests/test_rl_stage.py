@@ -76,7 +76,8 @@ def stage(model: Path, out: Path, recipe: Recipe = GROUP) -> Stage:
 
 @pytest.mark.parametrize("recipe", [GROUP, PPO], ids=["group", "ppo"])
 def test_the_reward_rises_and_the_model_is_written(model: Path, tmp_path: Path, recipe: Recipe) -> None:
-    history = stage(model, tmp_path, recipe).run()
+    learned = stage(model, tmp_path, recipe)
+    history = learned.run()
     quarter = len(history) // 4
     rewards = torch.tensor([measured["reward"] for measured in history])
     assert rewards[-quarter:].mean() > rewards[:quarter].mean() + 0.5
@@ -84,6 +85,8 @@ def test_the_reward_rises_and_the_model_is_written(model: Path, tmp_path: Path, 
     anew = [measured["made_anew"] for measured in history]
     assert not any(anew[: recipe.warm_up])  # these pictures were the warm-up's
     assert any(anew[recipe.warm_up :])
+    kept = learned.gallery.state_dict()["pictures"]  # as many as the warm-up had, however long the run
+    assert len(kept) <= recipe.warm_up * recipe.prompts * recipe.copies < learned.gallery.made
     taught = negopt.load(tmp_path / "model")
     assert {"blurry", "wilted"} & {term.text for term in taught.generate("a face", max_terms=5).terms}
 

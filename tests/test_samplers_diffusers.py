@@ -148,6 +148,15 @@ def test_texts_are_encoded_once(sampler: DiffusersSampler, monkeypatch: pytest.M
     assert sorted(encoded) == sorted({text for picture in PICTURES for text in picture[:2]})
 
 
+def test_only_so_many_texts_are_kept(sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = sampler.sample(PICTURES)
+    monkeypatch.setattr("training.samplers.in_process.TEXTS_KEPT", 2)
+    sampler.sample([PICTURES[0]._replace(negative_prompt="something else")])
+    assert len(sampler._encoded) == 2
+    torch.testing.assert_close(sampler.sample(PICTURES), first)
+    assert len(sampler._encoded) == 2
+
+
 def test_memory_that_runs_out_halves_the_batch_and_says_so(
     sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,8 +39,6 @@ from .policy import Draws, Policy, collate
 from .preferences import draw_preference, new_preferences, retold, reward_weights
 from .recipe import Recipe
 
-REMEMBERED = 10_000
-"""Pictures whose scores are kept for draws that come again: those of one prompt and noise, so soon or never."""
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
 CLOCKED = ("share_not_pictures", "pictures_a_second")
 """What a step measures of the time that it took: not the same when it is done again."""
@@ -105,7 +103,7 @@ class Stage:
         looked = time.monotonic()
         self.gallery.reward.learn(observed)
         reward = self.gallery.reward(observed)
-        self.gallery.forget(REMEMBERED)
+        self.gallery.forget(recipe.warm_up * recipe.prompts * recipe.copies)  # only the warm-up's are asked for again
         draws = collate(drawn, self.policy.writable)
         shuffle = torch.Generator().manual_seed(_seed(recipe.seed, step, "shuffle"))
         total = self.gallery.reward.combine(reward.parts, self._weights(draws))
