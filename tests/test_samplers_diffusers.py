@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.utils import are_progress_bars_disabled
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging as transformers_logging
 
 from negopt.errors import ModelError, OptionError
 from tests.hub_server import COMMIT
 from tests.tiny_checkpoints import TELLTALE, write_sd1, write_sd2, write_sdxl, write_tokenizer
 from training.samplers import Picture
-from training.samplers.checkpoints import SCHEDULERS, add_loras, set_scheduler
+from training.samplers.checkpoints import SCHEDULERS, add_loras, quiet, set_scheduler
 from training.samplers.in_process import DiffusersSampler
 
 SIZE = (64, 48)
@@ -146,6 +148,14 @@ def test_texts_are_encoded_once(sampler: DiffusersSampler, monkeypatch: pytest.M
     first = sampler.sample(PICTURES)
     assert torch.equal(sampler.sample(PICTURES), first)
     assert sorted(encoded) == sorted({text for picture in PICTURES for text in picture[:2]})
+
+
+def test_a_download_shows_its_progress_while_warnings_are_off() -> None:
+    before = transformers_logging.get_verbosity(), are_progress_bars_disabled()
+    with quiet():
+        assert transformers_logging.get_verbosity() == transformers_logging.ERROR
+        assert are_progress_bars_disabled() == before[1]
+    assert (transformers_logging.get_verbosity(), are_progress_bars_disabled()) == before
 
 
 def test_only_so_many_texts_are_kept(sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,12 +57,15 @@ def open_pipeline(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the libraries' warnings (of weights cast, of texts cut at CLIP's length) and progress bars."""
+    """Without the libraries' warnings (of weights cast, of texts cut at CLIP's length) and diffusers' progress bars.
+
+    Those of transformers stay: switching them off takes the Hub's with them, and a download must show.
+    """
     libraries = (diffusers_logging, transformers_logging)
     before = [library.get_verbosity() for library in libraries]
     for library in libraries:
         library.set_verbosity_error()
-        library.disable_progress_bar()
+    diffusers_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch_dtype, for which older versions have no other name
@@ -70,7 +73,7 @@ def quiet() -> Iterator[None]:
     finally:
         for library, verbosity in zip(libraries, before, strict=True):
             library.set_verbosity(verbosity)
-            library.enable_progress_bar()
+        diffusers_logging.enable_progress_bar()
 
 
 def is_xl(pipeline: Any) -> bool:
