@@ -102,9 +102,10 @@ ARGUMENTS: tuple[Argument, ...] = (
     _generator_option("max_tokens"),
     Argument(_SEED),
     Argument(_ORIGINALS),
+    _generator_option("prefer", axis=True),
 )
 BY_NAME: Mapping[str, Argument] = {argument.name: argument for argument in ARGUMENTS}
-GENERATOR_OPTIONS = ("creativity", "max_terms", "avoid", "weights", "embeddings", "max_tokens")
+GENERATOR_OPTIONS = ("creativity", "max_terms", "avoid", "weights", "embeddings", "max_tokens", "prefer")
 
 
 @dataclass(frozen=True)

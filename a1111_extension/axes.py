@@ -1,4 +1,4 @@
-"""NegOpt in the X/Y/Z plot: on or off, mode, model, creativity, number of terms."""
+"""NegOpt in the X/Y/Z plot: on or off, mode, model, creativity, number of terms, preference."""
 
 from __future__ import annotations
 

@@ -51,6 +51,7 @@ class Panel:
                 host.refresh_button(made["model"], host.writer().models, elem_id("refresh_models"))
                 control("seed", scale=2)
             control("avoid", placeholder="terms that are never written, separated by commas")
+            control("prefer", placeholder="aesthetics=1, alignment=0.5: for models trained for every weighting")
             with gr.Row():
                 control("weights", min_width=80)
                 control("embeddings", min_width=80)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import NegOptError, OptionError
 from .options import OPTIONS, Option, Options
-from .preference import read_preference
 from .wire import describe
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         values = {name: getattr(args, name) for name in OPTIONS}
         Options.of(values)
-        if args.prefer is not None:
-            values["prefer"] = read_preference(args.prefer)
         _write_answers(args, values)
     except OptionError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
@@ -66,9 +63,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print one JSON object a prompt, with the terms")
     parser.add_argument("--model", help="a model folder, a name in a models folder, or a Hub id (default: bundled)")
     parser.add_argument("--device", default="cpu", help="where the network runs (default: cpu)")
-    parser.add_argument(
-        "--prefer", metavar="METRIC=N,...", help="what shall count how much, for a model trained with preferences"
-    )
     parser.add_argument("--version", action="version", version=f"negopt {__version__}")
     group = parser.add_argument_group("options of the generator")
     for option in OPTIONS.values():
@@ -82,7 +76,8 @@ def _add_flag(group: Any, option: Option) -> None:
     if option.type is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default, help=text)
     elif option.type is str:
-        group.add_argument(flag, default=option.default, metavar="TERMS", help=text)
+        metavar = "METRIC=N,..." if option.table else "TERMS"
+        group.add_argument(flag, default=option.default, metavar=metavar, help=text)
     else:
         group.add_argument(flag, type=option.type, default=option.default, metavar="N", help=text)
 

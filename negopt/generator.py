@@ -29,7 +29,7 @@ from .locate import CONFIG, SETTINGS, TOKENIZER, locate
 from .model_files import Settings, read_json, read_preferences, read_weights
 from .network import T5, T5Config
 from .options import Options
-from .preference import Preferences
+from .preference import Preferences, read_preference
 from .prompt import read_prompt
 from .rollout import RecordingRule, Rollout
 from .rules import CountTokens, Task, TermRule, Vocabulary, writable_tokens
@@ -85,10 +85,10 @@ class Generator:
     how the host writes the name of a textual-inversion file, or None if it has no such file: then the name
     is not written; otherwise names are written as their files are usually called.
 
-    `preferences`, of a model that was trained for every weighting of several metrics, lets callers say by `prefer`
-    which of them shall count how much: `prefer={"aesthetics": 1, "alignment": 0.5}`. Weights are relative, metrics
-    left out count nothing, and without `prefer` all count alike. `OptionError` for a metric that the model does not
-    know, for weights that say nothing, and for any preference where a model has none.
+    `preferences`, of a model that was trained for every weighting of several metrics, lets callers say by the option
+    `prefer` which of them shall count how much: `prefer={"aesthetics": 1, "alignment": 0.5}`. Weights are relative,
+    metrics left out count nothing, and without `prefer` all count alike. `OptionError` for a metric that the model does
+    not know, for weights that say nothing, and for any preference where a model has none.
     """
 
     def __init__(
@@ -163,25 +163,22 @@ class Generator:
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(self.tokenizer, self.network, self.guard, self.settings)
 
-    def generate(self, prompt: str, *, prefer: Mapping[str, float] | None = None, **options: Any) -> NegativePrompt:
-        """The negative prompt for one prompt; `options` are those of `negopt.OPTIONS`, `prefer` has the weights of
-        the model's metrics if it has preferences."""
-        return self.generate_batch([prompt], prefer=prefer, **options)[0]
+    def generate(self, prompt: str, **options: Any) -> NegativePrompt:
+        """The negative prompt for one prompt; `options` are those of `negopt.OPTIONS`."""
+        return self.generate_batch([prompt], **options)[0]
 
-    def generate_batch(
-        self, prompts: Iterable[str], *, prefer: Mapping[str, float] | None = None, **options: Any
-    ) -> list[NegativePrompt]:
+    def generate_batch(self, prompts: Iterable[str], **options: Any) -> list[NegativePrompt]:
         """A negative prompt for each prompt, in order."""
-        return list(self.stream(prompts, prefer=prefer, **options))
+        return list(self.stream(prompts, **options))
 
-    def stream(
-        self, prompts: Iterable[str], *, prefer: Mapping[str, float] | None = None, **options: Any
-    ) -> Iterator[NegativePrompt]:
+    def stream(self, prompts: Iterable[str], **options: Any) -> Iterator[NegativePrompt]:
         """As `generate_batch`, but yields each answer as its batch is done; `prompts` may be endless.
 
         Raises `OptionError` for a bad option before anything is read.
         """
-        return self._stream(prompts, Options.of(options), self._shares(prefer))
+        checked = Options.of(options)
+        prefer = read_preference(checked.prefer) if checked.prefer else None
+        return self._stream(prompts, checked, self._shares(prefer))
 
     def _stream(self, prompts: Iterable[str], options: Options, shares: tuple[float, ...]) -> Iterator[NegativePrompt]:
         batch: list[str] = []

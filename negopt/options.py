@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .errors import OptionError
+from .preference import read_preference
 
 Value = str | int | float | bool
 
@@ -32,6 +33,8 @@ class Option:
     advanced: bool = False
     """True for what most people leave alone; an interface may fold it away."""
     multiline: bool = False
+    table: bool = False
+    """True for text that lists metrics and what they count, "aesthetics=1, alignment=0.5"; from Python a dict, too."""
 
     @property
     def type(self) -> type:
@@ -40,6 +43,8 @@ class Option:
 
     def check(self, value: Any) -> Value:
         """The value in the option's own type; raises `OptionError` saying what would be right."""
+        if self.table:
+            return self._table(value)
         if self.type is str:
             return self._text(value)
         if self.type is bool:
@@ -54,6 +59,17 @@ class Option:
         if isinstance(value, Sequence) and all(isinstance(part, str) for part in value):
             return ", ".join(value)
         raise OptionError(f"{self.name} must be text or a list of texts, not {value!r}")
+
+    def _table(self, value: Any) -> str:
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{name}={weight}" for name, weight in value.items())
+        text = self._text(value).strip()
+        try:
+            if text:
+                read_preference(text)
+        except OptionError as error:
+            raise OptionError(f"{self.name}: {error}") from None
+        return text
 
     def _number(self, value: Any) -> int | float:
         kind = "a whole number" if self.type is int else "a number"
@@ -145,6 +161,14 @@ class Options:
         "Allow names of textual-inversion embeddings such as EasyNegative. They do nothing unless you have "
         "their files.",
         advanced=True,
+    )
+    prefer: str = _option(
+        "",
+        "Prefer",
+        "What shall count how much, for a model that was trained for every weighting: aesthetics=1, alignment=0.5. "
+        "What is left out counts nothing; empty, all count alike.",
+        advanced=True,
+        table=True,
     )
 
     def __post_init__(self) -> None:

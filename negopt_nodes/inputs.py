@@ -18,6 +18,8 @@ from .rows import NAMES
 CATEGORY = "conditioning/NegOpt"
 WRITING_OPTIONS = ("max_terms", "creativity", "seed", "weights", "max_tokens", "embeddings")
 """Those of the generator's options that every writing node has after its texts and its model, in order."""
+LATER_OPTIONS = ("prefer",)
+"""Those that came later, after all else, in order."""
 NegOptModel = io.Custom("NEGOPT_MODEL")
 
 
@@ -77,7 +79,8 @@ def writing_inputs() -> list[io.Input]:
         "both CLIP Text Encode nodes, and counts tokens with that CLIP.",
     )
     options = option_inputs(*WRITING_OPTIONS)
-    return [*option_inputs("keep", "avoid"), model_input(), *options, clip, linked_model_input()]
+    later = option_inputs(*LATER_OPTIONS)
+    return [*option_inputs("keep", "avoid"), model_input(), *options, clip, linked_model_input(), *later]
 
 
 def writing_outputs() -> list[io.Output]:

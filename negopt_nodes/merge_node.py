@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..negopt.merge import merge
 from . import host
-from .inputs import CATEGORY, WRITING_OPTIONS, linked_model_input, model_input, option_inputs
+from .inputs import CATEGORY, LATER_OPTIONS, WRITING_OPTIONS, linked_model_input, model_input, option_inputs
 from .jobs import write
 from .model_node import ModelNode
 from .models import open_model
@@ -45,6 +45,7 @@ class NegOptMerge(ModelNode):
                 model_input(),
                 *option_inputs(*WRITING_OPTIONS),
                 linked_model_input(),
+                *option_inputs(*LATER_OPTIONS),
             ],
             outputs=[
                 io.String.Output(

@@ -28,6 +28,7 @@ def test_the_api_list_keeps_its_order() -> None:
         "max_tokens",
         "seed",
         "originals",
+        "prefer",
     ]
 
 
@@ -55,7 +56,9 @@ def test_values_by_position() -> None:
         "weights": True,
         "embeddings": True,
         "max_tokens": 0,
+        "prefer": "",
     }
+    assert arguments.read_controls([None] * 12 + [{"aesthetics": 1}]).options["prefer"] == "aesthetics=1"
 
 
 def test_a_cell_of_a_grid_overrides_the_panel() -> None:
@@ -81,6 +84,7 @@ def test_a_cell_of_a_grid_overrides_the_panel() -> None:
         (11, "[1]", "originals must be a JSON object of texts"),
         (11, '{"a": 1}', "originals must be a JSON object of texts"),
         (11, "[" * 100_000, "originals must be a JSON object of texts"),
+        (12, "aesthetics", "prefer: 'aesthetics' is not METRIC=NUMBER"),
     ],
 )
 def test_a_wrong_value_is_named(position: int, value: object, message: str) -> None:

@@ -55,6 +55,7 @@ def test_every_control_comes_back() -> None:
         embeddings=True,
         each_picture=True,
         max_tokens=150,
+        prefer="aesthetics=1, alignment=0.5",
     )
     back = restored(pasted(given))
     assert back.enabled

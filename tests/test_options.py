@@ -12,6 +12,7 @@ from negopt import OPTIONS, OptionError, Options
 def test_every_option_of_the_issue_is_defined_with_help_and_range() -> None:
     assert list(OPTIONS) == [
         "keep", "avoid", "max_terms", "max_tokens", "creativity", "seed", "n", "weights", "embeddings",
+        "prefer",
     ]  # fmt: skip
     for option in OPTIONS.values():
         assert option.help.endswith(".")
@@ -27,6 +28,12 @@ def test_values_are_given_back_in_the_options_own_type() -> None:
     assert (options.max_terms, type(options.max_terms)) == (5, int)
     assert (options.creativity, type(options.creativity)) == (1.0, float)
     assert options.keep == "a, b"
+
+
+def test_a_preference_is_text_or_a_table() -> None:
+    for same in ("a=1.0, b=0.25", "  a=1.0, b=0.25 ", {"a": 1.0, "b": 0.25}, ["a=1.0", "b=0.25"]):
+        assert Options.of({"prefer": same}).prefer == "a=1.0, b=0.25"
+    assert Options.of({"prefer": {}}).prefer == Options.of({"prefer": " "}).prefer == ""
 
 
 @pytest.mark.parametrize(
@@ -47,6 +54,13 @@ def test_values_are_given_back_in_the_options_own_type() -> None:
         ("weights", "yes"),
         ("keep", None),
         ("keep", [1]),
+        ("keep", {"a": 1}),
+        ("prefer", "aesthetics"),
+        ("prefer", "aesthetics=much"),
+        ("prefer", "a=1,,b=2"),
+        ("prefer", {"aesthetics": "much"}),
+        ("prefer", {"aesthetics": True}),
+        ("prefer", 1),
     ],
 )
 def test_a_bad_value_is_refused_by_name_in_one_line(name: str, value: Any) -> None:

@@ -146,6 +146,9 @@ def test_a_model_without_preferences_refuses_one(plain: Path, model: Path) -> No
         generator.generate("a face", prefer={"aesthetics": 1})
     with pytest.raises(negopt.OptionError, match="there are: aesthetics, fidelity"):
         negopt.load(model).stream(iter(["a face"]), prefer={"beauty": 1})
+    assert negopt.load(model).generate("a face", prefer="fidelity=1") == negopt.load(model).generate(
+        "a face", prefer={"aesthetics": 0, "fidelity": 3}
+    )
 
 
 def test_the_command_line_takes_a_preference(model: Path, plain: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ def written(
     generator: Generator, prompts: Sequence[str], max_terms: int, prefer: Mapping[str, float] | None = None
 ) -> list[str]:
     """What a model writes at creativity 0; `prefer` weighs the metrics of a model with preferences."""
-    answers = generator.generate_batch(prompts, prefer=prefer, max_terms=max_terms, max_tokens=0)
+    answers = generator.generate_batch(prompts, prefer=prefer or {}, max_terms=max_terms, max_tokens=0)
     return [answer.text for answer in answers]
 
 
