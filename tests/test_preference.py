@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,9 @@ from transformers import T5ForConditionalGeneration
 
 import negopt
 from negopt.cli import main
-from negopt.locate import PREFERENCE, SETTINGS
+from negopt.locate import PREFERENCE
 from negopt.preference import Preferences, read_preference
+from tests.preferring import give_preferences, set_metrics
 from tests.test_rl_stage import GROUP, Painting, weights
 from tests.tiny_policy import PROMPTS, tiny_policy
 from training.evaluation.preference import Curves, preference_curves, weighting, weights_of, write_curves
@@ -94,15 +94,8 @@ def model(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with vectors, far apart."""
     folder = tmp_path_factory.mktemp("preferring") / "model"
     shutil.copytree(plain, folder)
-    generator = torch.Generator().manual_seed(1)
-    save_file({name: 3 * torch.randn(32, generator=generator) for name in METRICS}, folder / PREFERENCE)
-    set_metrics(folder, METRICS)
+    give_preferences(folder, METRICS)
     return folder
-
-
-def set_metrics(folder: Path, metrics: object) -> None:
-    settings = json.loads((folder / SETTINGS).read_text())
-    (folder / SETTINGS).write_text(json.dumps({**settings, "metrics": metrics}))
 
 
 def test_a_preference_changes_what_is_written(model: Path) -> None:

@@ -15,6 +15,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import statistics
 import time
 import urllib.error
@@ -23,6 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from negopt.locate import BUNDLED
+from tests.preferring import give_preferences
 
 from .a1111_server import WebUI, basic
 
@@ -53,6 +57,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUI]:
     running.prepare()
     _write_embedding(running.data / "embeddings" / "EasyNegative.safetensors", 768 if running.is_forge else 32)
     _write_broken_model(running.data / "models" / "negopt" / "broken")
+    shutil.copytree(BUNDLED, running.data / "models" / "negopt" / "told")
+    give_preferences(running.data / "models" / "negopt" / "told", ("beauty", "calm"))
     running.start()
     yield running
     running.stop()
@@ -60,7 +66,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUI]:
 
 def _write_broken_model(folder: Path) -> None:
     """A model folder that is listed and cannot be opened."""
-    from negopt.locate import BUNDLED
 
     folder.mkdir(parents=True)
     for name in ("config.json", "tokenizer.json"):
@@ -138,7 +143,7 @@ def test_it_is_listed_with_its_arguments(server: WebUI) -> None:
         "Creativity",
         "Max terms",
     ]
-    assert ours[0]["args"][2]["choices"] == ["negopt-mini", "broken"]
+    assert ours[0]["args"][2]["choices"] == ["negopt-mini", "broken", "told"]
 
 
 def test_the_picture_is_the_one_with_the_same_negative_typed_by_hand(
@@ -298,14 +303,14 @@ def test_prompt_matrix_and_prompts_from_file(server: WebUI) -> None:
     assert len(set(lines.negatives)) == 2
 
 
-def _grid(server: WebUI, label: str, values: str) -> Pictures:
+def _grid(server: WebUI, label: str, values: str, model: str | None = None) -> Pictures:
     """An X/Y/Z plot with one of our axes; its pictures come after the grid's own infotext."""
     scripts = server.get("/sdapi/v1/script-info", **USER)
     plot = next(s for s in scripts if s["name"] == "x/y/z plot" and not s["is_img2img"])
     axis = plot["args"][0]["choices"].index(f"[NegOpt] {label}")
     arguments = [axis, values, [], 0, "", [], 0, "", [], False, True, False, False, False, False, False, 0, True]
     on = label != "On/off"
-    return make(server, on, script_name="x/y/z plot", script_args=arguments)
+    return make(server, on, None, model, script_name="x/y/z plot", script_args=arguments)
 
 
 def test_xyz_on_and_off_do_not_leak(server: WebUI, typed: Pictures, written: Pictures) -> None:
@@ -324,6 +329,21 @@ def test_xyz_other_axes(server: WebUI, written: Pictures) -> None:
     assert modes == [written.negatives[0], OWN]
     varied = _grid(server, "Creativity", "0, 1").negatives[1:]
     assert varied[0] == written.negatives[0] != varied[1]
+
+
+PREFERRING = (True, "extend mine", "told", *[None] * 9)
+
+
+def test_a_model_is_told_what_shall_count(server: WebUI) -> None:
+    alone = [make(server, *PREFERRING, {name: 1}) for name in ("beauty", "calm")]
+    both = make(server, *PREFERRING, "beauty=1, calm=3")
+    assert len({pictures.negatives[0] for pictures in (*alone, both)}) == 3
+    assert 'NegOpt prefer: "beauty=1, calm=3"' in both.infotexts[0]
+    again = make(server, *PREFERRING, "calm=6, beauty=2")
+    assert (again.negatives, again.pixels()) == (both.negatives, both.pixels())
+    assert make(server, *PREFERRING).negatives == make(server, *PREFERRING, "beauty=2, calm=2").negatives
+    cells = _grid(server, "Prefer", '"beauty=1, calm=3", calm=1', model="told")
+    assert cells.negatives[1:] == [*both.negatives, *alone[1].negatives]
 
 
 def test_an_extension_with_our_packages_names_does_not_matter(server: WebUI) -> None:
@@ -367,6 +387,9 @@ def test_an_infotext_makes_its_picture_again(server: WebUI) -> None:
         ((True, "extend mine", "negopt-mini", "high"), "creativity must be a number from 0 to 2, not 'high'"),
         ((True, "extend mine", "negopt-mini", 0, 1000), "max_terms must be a whole number from 0 to 100"),
         ((True, "extend mine", "broken"), "model.safetensors"),
+        ((True, "extend mine", "told", *[None] * 9, "beauty"), "prefer: 'beauty' is not METRIC=NUMBER"),
+        ((True, "extend mine", "told", *[None] * 9, "noise=1"), "there are: beauty, calm"),
+        ((True, "extend mine", None, *[None] * 9, "beauty=1"), "this model was not trained for preferences"),
         (("yes",), "enabled must be true or false"),
     ],
 )
@@ -398,14 +421,13 @@ def test_embeddings_are_written_only_where_they_are_loaded(server: WebUI) -> Non
 
 
 def _embeddings_of_the_bundled_model() -> set[str]:
-    from negopt.locate import BUNDLED
 
     return set(json.loads((BUNDLED / "negopt.json").read_text("utf-8"))["embeddings"].values())
 
 
 def test_routes(server: WebUI) -> None:
     names = server.get("/negopt/v1/models", **USER)
-    assert names == {"models": ["negopt-mini", "broken"], "default": "negopt-mini"}
+    assert names == {"models": ["negopt-mini", "broken", "told"], "default": "negopt-mini"}
     answer = server.post("/negopt/v1/generate", {"prompt": PROMPT, "keep": "ugly", "n": 2}, **USER)
     assert answer["negative_prompt"].startswith("ugly, ")
     assert answer["terms"][0]["origin"] == "keep"

@@ -24,6 +24,7 @@ import pytest
 
 import negopt
 from negopt.locate import BUNDLED
+from tests.preferring import give_preferences
 
 from .comfyui_server import CHECKPOINTS, PACK, ComfyUI, Graph, messages
 from .page import load_workflow, open_page, press_write, text_in_node
@@ -70,6 +71,8 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
     shutil.copytree(BUNDLED, broken)
     (broken / "model.safetensors").write_bytes(b"not weights")
     shutil.copytree(BUNDLED, server.models / "negopt" / "styles" / "mine")
+    shutil.copytree(BUNDLED, server.models / "negopt" / "told")
+    give_preferences(server.models / "negopt" / "told", ("beauty", "calm"))
     (server.models / "embeddings" / "EasyNegative.safetensors").write_bytes(b"")
     server.start()
     yield server
@@ -114,7 +117,7 @@ def test_english_locale_says_what_the_nodes_say(comfyui: ComfyUI) -> None:
 
 def test_the_dropdown_lists_the_bundled_model_and_those_in_all_models_folders(comfyui: ComfyUI) -> None:
     options = comfyui.get("/object_info/NegOpt")["NegOpt"]["input"]["optional"]["model"][1]["options"]
-    assert options == ["negopt-mini", "broken", "elsewhere", "styles/mine"]
+    assert options == ["negopt-mini", "broken", "elsewhere", "styles/mine", "told"]
 
 
 def test_web_files_templates_help_and_locales_are_served(comfyui: ComfyUI) -> None:
@@ -269,6 +272,35 @@ def test_a_failure_passes_the_own_terms_on_and_says_why(comfyui: ComfyUI, inputs
     lines = [line for line in comfyui.text_of_log()[before:].splitlines() if "NegOpt" in line]
     assert len(lines) == 1
     assert reason in lines[0]
+
+
+def test_a_model_is_told_what_shall_count(comfyui: ComfyUI) -> None:
+    told = negopt.load(str(comfyui.models / "negopt" / "told"))
+    wishes = ("beauty=1", "beauty=1, calm=3", "")
+    graph: Graph = {str(i): node("NegOpt", prompt=PROMPT, model="told", prefer=wish) for i, wish in enumerate(wishes)}
+    graph["merge"] = node("NegOptMerge", prompt=["0", 0], negative="", model="told", prefer="calm=1")
+    graph["many"] = node("NegOptAlternatives", prompt=PROMPT, n=2, model="told", prefer="calm=1")
+    record = comfyui.run(graph)
+    texts = [shown(record, str(i)) for i in range(len(wishes))]
+    assert texts == [[told.generate(PROMPT, prefer=wish).text] for wish in wishes]
+    calm = told.generate(PROMPT, prefer="calm=1", n=2)
+    assert shown(record, "many") == [calm.text, calm.alternatives[0].text]
+    assert shown(record, "merge") == [told.generate(PROMPT, prefer="calm=1").text]
+    assert len({*map(tuple, texts), tuple(shown(record, "merge"))}) == 4
+
+
+@pytest.mark.parametrize(
+    ("model", "prefer", "reason"),
+    [
+        ("told", "beauty", "prefer: 'beauty' is not METRIC=NUMBER"),
+        ("told", "noise=1", "prefer: no metric is called 'noise'; there are: beauty, calm"),
+        ("negopt-mini", "beauty=1", "this model was not trained for preferences"),
+    ],
+)
+def test_a_preference_that_says_nothing_is_named(comfyui: ComfyUI, model: str, prefer: str, reason: str) -> None:
+    record = comfyui.run({"1": node("NegOpt", prompt=PROMPT, keep="ugly", model=model, prefer=prefer)})
+    assert shown(record, "1") == ["ugly"]
+    assert reason in record["outputs"]["1"]["negopt"][0]["failure"]
 
 
 def test_a_bad_option_is_refused_before_the_run(comfyui: ComfyUI) -> None:
