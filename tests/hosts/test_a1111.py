@@ -355,7 +355,7 @@ def test_axes_are_there_once(server: WebUI) -> None:
     scripts = server.get("/sdapi/v1/script-info", **USER)
     for plot in (script for script in scripts if script["name"] == "x/y/z plot"):
         ours = [choice for choice in plot["args"][0]["choices"] if "NegOpt" in choice]
-        assert ours == [f"[NegOpt] {x}" for x in ("On/off", "Mode", "Model", "Creativity", "Max terms")]
+        assert ours == [f"[NegOpt] {x}" for x in ("On/off", "Mode", "Model", "Creativity", "Max terms", "Prefer")]
 
 
 def test_what_was_written_is_not_written_upon(server: WebUI, written: Pictures) -> None:
