@@ -17,11 +17,11 @@ FISHERMAN = "portrait photo of an old fisherman, no text"
 
 PICTURES: dict[str, dict[str, Node]] = {
     "NegOpt/node": {
-        "written": Node("NegOpt", (0, 0), (340, 660), {"prompt": FISHERMAN, "keep": "(blurry:1.2), ugly"}),
+        "written": Node("NegOpt", (0, 0), (340, 696), {"prompt": FISHERMAN, "keep": "(blurry:1.2), ugly"}),
     },
     "NegOpt/wiring": {
         "loader": Node("CheckpointLoaderSimple", (0, 0), (190, 98), {"ckpt_name": CHECKPOINTS[0]}),
-        "negopt": Node("NegOpt", (230, 0), (250, 620), {"prompt": FISHERMAN}, {"clip": ("loader", "CLIP")}),
+        "negopt": Node("NegOpt", (230, 0), (250, 656), {"prompt": FISHERMAN}, {"clip": ("loader", "CLIP")}),
         "sampler": Node(
             "KSampler",
             (530, 0),
@@ -31,7 +31,7 @@ PICTURES: dict[str, dict[str, Node]] = {
     },
     "NegOptAlternatives/node": {
         "written": Node(
-            "NegOptAlternatives", (0, 0), (430, 860), {"prompt": "a knight resting under a tree, watercolor", "n": 3}
+            "NegOptAlternatives", (0, 0), (430, 896), {"prompt": "a knight resting under a tree, watercolor", "n": 3}
         ),
     },
     "NegOptMerge/node": {
@@ -39,7 +39,7 @@ PICTURES: dict[str, dict[str, Node]] = {
         "written": Node(
             "NegOptMerge",
             (0, 0),
-            (360, 660),
+            (360, 696),
             {"negative": "sketch, monochrome, (bad hands:1.3), Bad Hand, blurry"},
             {"prompt": ("prompt", "STRING")},
         ),
@@ -47,7 +47,7 @@ PICTURES: dict[str, dict[str, Node]] = {
     "NegOptLoadModel/node": {
         "loader": Node("NegOptLoadModel", (0, 0), (220, 58), {"model": "owner/name"}),
         "negopt": Node(
-            "NegOpt", (260, 0), (260, 620), {"prompt": "a knight"}, {"negopt_model": ("loader", "negopt model")}
+            "NegOpt", (260, 0), (260, 656), {"prompt": "a knight"}, {"negopt_model": ("loader", "negopt model")}
         ),
     },
 }

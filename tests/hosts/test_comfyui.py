@@ -536,6 +536,7 @@ def test_what_the_page_adds_is_neither_saved_nor_sent(page: Any) -> None:
             "weights",
             "max_tokens",
             "embeddings",
+            "prefer",
         ]
     )
     assert len(sent["workflow"]["nodes"][0]["widgets_values"]) == len(one["inputs"])

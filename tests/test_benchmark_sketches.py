@@ -1,0 +1,28 @@
+"""What the benchmark of few denoising steps makes of differences, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.sketches import pictures_of, told
+
+
+def test_a_pair_is_compared_with_what_other_noises_show() -> None:
+    wanted = torch.tensor([[1.0, 3.0], [-2.0, 2.0]])
+    found = torch.tensor([[2.0, 1.0], [1.0, -1.0]])
+    # what the other noise shows: 3, 1, 2, -2; beside 2, 1, 1, -1
+    expected = (6 + 1 + 2 + 2) / (7 * 18) ** 0.5
+    assert told(found, wanted, torch.arange(2)) == pytest.approx(expected)
+    assert told(found, wanted, torch.tensor([0, 0])) == pytest.approx((6 + 1) / (5 * 10) ** 0.5)
+    steady = torch.tensor([[1.0, 1.0], [-3.0, -3.0]])
+    assert told(steady, steady, torch.arange(2)) == pytest.approx(1)
+    assert told(-steady, steady, torch.arange(2)) == pytest.approx(-1)
+
+
+def test_both_negatives_of_a_pair_have_the_same_noises_and_no_other_pair_has_them() -> None:
+    one, other = (pictures_of(row, "a face", "blurry", "text", 3) for row in (0, 1))
+    assert [(p.negative_prompt, p.seed) for p in one] == [
+        ("blurry", 0), ("blurry", 1), ("blurry", 2), ("text", 0), ("text", 1), ("text", 2)
+    ]  # fmt: skip
+    assert not {p.seed for p in one} & {p.seed for p in other}
