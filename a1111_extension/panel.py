@@ -51,8 +51,8 @@ class Panel:
                 host.refresh_button(made["model"], host.writer().models, elem_id("refresh_models"))
                 control("seed", scale=2)
             with gr.Row():
-                control("avoid", placeholder="terms that are never written, separated by commas", scale=3)
-                control("prefer", placeholder="aesthetics=1, alignment=0.5", scale=2)
+                control("avoid", placeholder="terms, separated by commas", scale=3)
+                control("prefer", placeholder="aesthetics=1", scale=2)
             with gr.Row():
                 control("weights", min_width=80)
                 control("embeddings", min_width=80)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +22,7 @@ from training.rl.losses import (
     entropy,
     masked_mean,
 )
-from training.rl.policy import Draws, Policy, collate
+from training.rl.policy import Policy, collate
 
 # Advantages and losses by hand
 
@@ -197,28 +195,6 @@ def test_pace_is_a_share_of_the_learning_rate(folder: Path, generator: Generator
         return not torch.equal(policy.network.shared.weight, before)
 
     assert [moves(pace) for pace in (0.0, 1.0, 0.0, 0.5)] == [False, True, False, True]
-
-
-@pytest.mark.parametrize(("ways", "passes", "steps"), [(1, 4, 8), (2, 2, 8), (4, 1, 8), (9, 1, 18)])
-def test_looking_at_a_draw_in_several_ways_takes_the_place_of_epochs(
-    folder: Path, generator: Generator, monkeypatch: pytest.MonkeyPatch, ways: int, passes: int, steps: int
-) -> None:
-    policy = new_policy(folder, generator)
-    learner = Learner(policy, copy.deepcopy(policy), Learning(epochs=4, minibatches=2))
-    draws = collate([rollout for group in draw(generator) for rollout in group], policy.writable)
-    looked = Draws.joined([replace(draws, shares=torch.full((len(draws), 1), float(way))) for way in range(ways)])
-    parts: list[Draws] = []
-
-    def step(part: Draws, *_: object) -> dict[str, float]:
-        parts.append(part)
-        return {}
-
-    monkeypatch.setattr(learner, "_step", step)
-    learner.update(looked, torch.zeros(len(looked), 1), torch.Generator().manual_seed(0), ways=ways)
-    assert len(parts) == steps
-    assert Counter(torch.cat([part.shares for part in parts]).flatten().tolist()) == {
-        way: passes * len(draws) for way in range(ways)
-    }
 
 
 def test_the_value_head_learns_what_to_expect(folder: Path, generator: Generator) -> None:

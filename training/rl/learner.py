@@ -74,13 +74,11 @@ class Learner:
         expectations: Expectations | None = None,
         kl_weight: float | None = None,
         pace: float = 1.0,
-        ways: int = 1,
     ) -> dict[str, float]:
         """Learn from the draws; `advantages` [B, T], or [B, 1] where all steps of a draw share one.
 
         `shuffle` decides which draws go together. `kl_weight` takes the place of the settings' (0 where the
-        advantages hold the divergence's price already). `pace`: share of the settings' learning rate. `ways`: how
-        often each draw is among them; epochs that look at it in another way each come to one. Returns the
+        advantages hold the divergence's price already). `pace`: share of the settings' learning rate. Returns the
         means of what was measured on the way, "kl" and "entropy" in nats a step, "clipped" the share of steps whose
         gradient had stopped.
         """
@@ -90,9 +88,9 @@ class Learner:
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = pace * rate
         sums: defaultdict[str, list[float]] = defaultdict(list)
-        for _ in range(max(1, learning.epochs // ways)):
+        for _ in range(learning.epochs):
             order = torch.randperm(len(draws), generator=shuffle)
-            for rows in order.tensor_split(min(learning.minibatches * ways, len(draws))):
+            for rows in order.tensor_split(min(learning.minibatches, len(draws))):
                 part = draws.rows(rows)
                 expected = expectations and Expectations(expectations.values[rows], expectations.returns[rows])
                 measured = self._step(part, advantages[rows], expected, price)

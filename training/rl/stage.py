@@ -146,7 +146,7 @@ class Stage:
             total = self.gallery.reward.combine(parts, self._weights(told))
             advantages.append(group_advantages(total.view(groups)).flatten() * counts)
         joined = Draws.joined([told for told, _ in tellings])
-        return self.learner.update(joined, torch.cat(advantages).unsqueeze(1), shuffle, pace=pace, ways=len(tellings))
+        return self.learner.update(joined, torch.cat(advantages).unsqueeze(1), shuffle, pace=pace)
 
     def _learn_by_values(
         self, draws: Draws, rewards: torch.Tensor, shuffle: torch.Generator, pace: float
