@@ -26,9 +26,9 @@ STEPS, WITHOUT_SFT = 240, 120
 ALONE = {"fidelity": 320, "alignment": 200, "aesthetics": 160}
 """Steps of RL for each metric alone: the less a single picture says of it, the more. The longest comes first, so that
 no core is left over at the end."""
-SKETCHED_IN = 6
-"""Steps of denoising in which the pictures are made that are learned from: they tell as well which of two negatives is
-better as those of the table, which take 8, and in three quarters of the time."""
+SKETCHED_IN = 5
+"""Steps of denoising in which the pictures are made that are learned from. They tell nearly as well which of two
+negatives is better as those of the table, which take 8, in two thirds of the time (`python -m benchmarks.sketches`)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
