@@ -11,14 +11,17 @@ the other noises: their correlation, 0 to 1. Each number of steps has its own sa
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 import negopt
 from benchmarks.measure import Sample, machine, table
+from negopt.errors import NegOptError, OptionError
 from training.allocator import keep_freed_memory
 from training.data.dataset import load_split
 from training.evaluation.intervals import Interval, bootstrap
@@ -31,16 +34,29 @@ TURN = 10
 """Prompts whose pictures one sampler makes before the next has its turn."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    args = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.sampler_steps is not None:
+        parser.error("--steps says in how many steps, the full number first; --sampler-steps has no place here")
+    if args.noises < 2 or args.pairs < 1 or min(args.steps) < 1:
+        parser.error("--noises must be at least 2 (one is compared with the others), --pairs and --steps at least 1")
     keep_freed_memory()
     torch.set_num_threads(args.threads or torch.get_num_threads())
+    try:
+        compare(args)
+    except NegOptError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Make the pictures in each number of steps, and print what they tell."""
     prompts = list(load_split(args.prompts, "test")["prompt"])[: args.pairs]
     pairs = drawn_pairs(negopt.load(args.model), prompts)
-    galleries = []
-    for steps in args.steps:
-        args.sampler_steps = steps
-        galleries.append(open_world(args).gallery(dict.fromkeys(METRICS, 1.0)))
+    worlds = [open_world(argparse.Namespace(**{**vars(args), "sampler_steps": steps})) for steps in args.steps]
+    galleries = [world.gallery(dict.fromkeys(METRICS, 1.0)) for world in worlds]
     pictures = [pictures_of(row, *pair, args.noises) for row, pair in enumerate(pairs)]
     rates = make_in_turns(galleries, pictures)
     shape = (len(pairs), 2, args.noises)
@@ -63,11 +79,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def drawn_pairs(generator: negopt.Generator, prompts: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Each prompt with two draws that differ; prompts for which the model draws the same twice are left out."""
+    """Each prompt with two draws that differ; prompts for which the model draws the same twice are left out.
+
+    Raises `OptionError` where that leaves none.
+    """
     seeds = [[2 * row, 2 * row + 1] for row in range(len(prompts))]
     groups = generator.draw(prompts, seeds, max_terms=PRESETS["miniature"].max_terms, max_tokens=0)
     pairs = [(p, one.answer.text, other.answer.text) for p, (one, other) in zip(prompts, groups, strict=True)]
-    return [pair for pair in pairs if pair[1] != pair[2]]
+    different = [pair for pair in pairs if pair[1] != pair[2]]
+    if not different:
+        raise OptionError(f"for none of {len(prompts)} prompts does the model draw two negatives that differ")
+    return different
 
 
 def pictures_of(row: int, prompt: str, one: str, other: str, noises: int) -> list[Picture]:
@@ -78,12 +100,14 @@ def pictures_of(row: int, prompt: str, one: str, other: str, noises: int) -> lis
 def make_in_turns(galleries: Sequence[Gallery], pictures: Sequence[Sequence[Picture]]) -> list[Sample]:
     """Let every gallery make and judge them all; pictures a second, of each turn but the first, by gallery."""
     rates: list[list[float]] = [[] for _ in galleries]
-    for start in range(0, len(pictures), TURN):
-        part = [picture for group in pictures[start : start + TURN] for picture in group]
-        for gallery, found in zip(galleries, rates, strict=True):
-            began = time.perf_counter()
-            gallery.observe(part)
-            found.append(len(part) / (time.perf_counter() - began))
+    with tqdm(total=len(galleries) * sum(map(len, pictures)), unit="picture", leave=False) as bar:
+        for start in range(0, len(pictures), TURN):
+            part = [picture for group in pictures[start : start + TURN] for picture in group]
+            for gallery, found in zip(galleries, rates, strict=True):
+                began = time.perf_counter()
+                gallery.observe(part)
+                found.append(len(part) / (time.perf_counter() - began))
+                bar.update(len(part))
     return [Sample(tuple(found[1:] or found)) for found in rates]
 
 
@@ -115,4 +139,4 @@ def _shown(interval: Interval) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from benchmarks.sketches import pictures_of, told
+from benchmarks.sketches import main, pictures_of, told
 
 
 def test_a_pair_is_compared_with_what_other_noises_show() -> None:
@@ -26,3 +28,19 @@ def test_both_negatives_of_a_pair_have_the_same_noises_and_no_other_pair_has_the
         ("blurry", 0), ("blurry", 1), ("blurry", 2), ("text", 0), ("text", 1), ("text", 2)
     ]  # fmt: skip
     assert not {p.seed for p in one} & {p.seed for p in other}
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--noises", "1"], ["--steps", "8", "0"], ["--pairs", "0"], ["--sampler-steps", "4"]]
+)
+def test_what_makes_no_comparison_is_refused_in_one_line(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--sampler", "miniature", "--model", "m", "--prompts", "p", *wrong])
+    assert ended.value.code == 2
+    assert wrong[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_data_set_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--sampler", "miniature", "--model", "m", "--prompts", str(tmp_path / "none")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "none") in line
