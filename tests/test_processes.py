@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,11 @@ def work(place: int, port: int, out: Path) -> None:
     """What each process of the next test does; the leader writes down what it saw."""
     os.environ |= {"RANK": str(place), "LOCAL_RANK": str(place), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    crew = join()
     judge = Aesthetics(lambda images: images.mean((1, 2, 3)).unsqueeze(1), lambda embedding: embedding[:, 0])
     sampler = Plain()
     gallery = Gallery(sampler, WeightedReward({"aesthetics": judge}, {"aesthetics": 1.0}))
     seen: dict[str, Any] = {}
-    with crew.sharing(gallery):
+    with join() as crew, crew.sharing(gallery):
         if crew.leads:
             for count in (5, 1, 7):  # the second is all the other process's; of the third two are new
                 observed = gallery.observe([Picture("a", "", seed) for seed in range(count)])
@@ -133,7 +133,7 @@ def free_port() -> int:
 def test_what_is_for_one_process_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("training.processes.join", lambda: Crew(1, 2))
+    monkeypatch.setattr("training.processes.join", lambda: nullcontext(Crew(1, 2)))
     command = f"rl --model negopt-mini --prompts {tmp_path} --out {tmp_path}"
     assert main([*command.split(), "--sampler", "comfyui"]) == 2
     assert "--server" in capsys.readouterr().err

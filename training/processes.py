@@ -100,16 +100,22 @@ def _together(exchange: Callable[[], Answer]) -> Answer:
         raise ModelError("another process of this run has ended; what it printed says why") from error
 
 
-def join() -> Crew:
-    """The crew that this process was started in, by `accelerate launch` or `torchrun`; alone without. From then on
-    "cuda" means the process's own GPU. Raises `OptionError` if the machine has fewer GPUs than processes."""
+@contextmanager
+def join() -> Iterator[Crew]:
+    """The crew that this process was started in, by `accelerate launch` or `torchrun`; alone without. Inside, "cuda"
+    means the process's own GPU. Raises `OptionError` if the machine has fewer GPUs than processes."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return Crew()
+        yield Crew()
+        return
     from accelerate import PartialState
 
     state = PartialState(cpu=True, timeout=PATIENCE)  # gloo: what travels lies on the CPU
-    if torch.cuda.is_available():
-        if state.local_process_index >= torch.cuda.device_count():
-            raise OptionError(f"too many processes: this machine has {torch.cuda.device_count()} GPUs")
-        torch.cuda.set_device(state.local_process_index)
-    return Crew(state.process_index, state.num_processes)
+    try:
+        if torch.cuda.is_available():
+            if state.local_process_index >= torch.cuda.device_count():
+                raise OptionError(f"too many processes: this machine has {torch.cuda.device_count()} GPUs")
+            torch.cuda.set_device(state.local_process_index)
+        yield Crew(state.process_index, state.num_processes)
+    finally:
+        # Left open, the threads of the group are torn down with the interpreter, which at times aborts the process.
+        torch.distributed.destroy_process_group()
