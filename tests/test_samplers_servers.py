@@ -18,7 +18,16 @@ import torch
 from negopt.errors import ModelError, OptionError
 from tests.picture_servers import colour, png, seen
 from training.samplers import Picture
-from training.samplers.servers import Make, Patience, Refused, Server, ServerSampler, Unreachable, read_image
+from training.samplers.servers import (
+    REFUSALS,
+    Make,
+    Patience,
+    Refused,
+    Server,
+    ServerSampler,
+    Unreachable,
+    read_image,
+)
 
 QUICK = Patience(first=2.0, least=0.3, times=20.0, connect=1.0, pause=0.02, longest_pause=0.1, outage=0.5)
 PICTURES = [Picture(f"prompt {number % 5}", "blurry", number) for number in range(20)]
@@ -132,7 +141,7 @@ def test_the_allowance_follows_the_median_with_a_floor() -> None:
     for _ in range(4):
         server.made(20.0)
     assert server.allowance == 120
-    server.failed("restarted")
+    server.failed(Unreachable("restarted"))
     assert server.allowance == 600  # it may have to load its checkpoint again
 
 
@@ -140,7 +149,7 @@ def test_the_pause_doubles_up_to_the_longest_and_ends_with_a_picture() -> None:
     server = Server("http://a", Patience(pause=1, longest_pause=5))
     pauses = []
     for _ in range(4):
-        server.failed("gone")
+        server.failed(Unreachable("gone"))
         pauses.append(round(server.pause))
     assert pauses == [1, 2, 4, 5]
     server.made(1.0)
@@ -159,6 +168,23 @@ def test_a_server_that_comes_back_is_used_again(caplog: pytest.LogCaptureFixture
     assert right(painters.sample(PICTURES))
     assert painters.share("moody") > 0
     assert "http://moody makes pictures again" in caplog.messages
+
+
+def test_a_server_that_answers_before_it_is_ready_is_given_time() -> None:
+    """As Forge does after a restart: HTTP status 500 until its checkpoint is there."""
+    began = time.monotonic()
+    refused = 0
+
+    async def starting(_: Picture) -> None:
+        nonlocal refused
+        if time.monotonic() < began + 0.05:
+            raise Unreachable("connection refused")
+        if time.monotonic() < began + 0.4:
+            refused += 1
+            raise Refused("HTTP status 500")
+
+    assert right(Painters(one=starting).sample(PICTURES))
+    assert refused > REFUSALS
 
 
 def test_without_any_server_the_run_waits_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -36,7 +36,8 @@ from .sampler import Picture
 log = logging.getLogger(__name__)
 
 REFUSALS = 3
-"""How often one picture may be refused, here or there, before the run ends with what the server said."""
+"""How often one picture may be refused, here or there, before the run ends with what the server said. What a server
+refuses that has just come back does not count."""
 REMEMBERED = 50
 """Pictures whose times make a server's median."""
 GLANCE = 0.05
@@ -90,6 +91,8 @@ class Server:
             raise OptionError(f"{address!r} is no server's address; it should be like http://127.0.0.1:8188")
         self.failures = 0
         self.reason = ""
+        self.returning = False
+        """It was away, and has made no picture since: it may answer before it is ready."""
         self._patience = patience
         self._warm = False
         self._back = 0.0
@@ -119,17 +122,18 @@ class Server:
         """It made a picture in `seconds`."""
         if self.failures:
             log.warning("%s makes pictures again", self)
-        self.failures, self._warm = 0, True
+        self.failures, self.returning, self._warm = 0, False, True
         self._took.append(seconds)
 
-    def failed(self, reason: str) -> None:
-        """It made none, for this `reason`."""
+    def failed(self, fault: Unreachable | Refused) -> None:
+        """It made none, because of this `fault`."""
         if not self.failures:
-            log.warning("%s makes no pictures now (%s); it will be asked again", self, reason)
+            log.warning("%s makes no pictures now (%s); it will be asked again", self, fault)
         pause = self._patience.pause * 2 ** min(self.failures, 30)
         self._back = time.monotonic() + min(pause, self._patience.longest_pause)
         self.failures += 1
-        self.reason, self._warm = reason, False
+        self.reason, self._warm = str(fault), False
+        self.returning = self.returning or isinstance(fault, Unreachable)
 
 
 class Job:
@@ -253,7 +257,7 @@ class ServerSampler(ABC):
                 async with self.connect(session, server) as make:
                     await _together(self._take(server, make, job) for _ in range(self.at_once))
             except (Unreachable, Refused) as fault:
-                server.failed(str(fault))
+                server.failed(fault)
                 self._bear_outage()
 
     async def _take(self, server: Server, make: Make, job: Job) -> None:
@@ -262,7 +266,7 @@ class ServerSampler(ABC):
             try:
                 await self._make(server, make, job, row)
             except Refused as refusal:
-                if job.refuse(row):
+                if not server.returning and job.refuse(row):
                     picture = job.pictures[row]
                     raise ModelError(f"{server} makes no picture of {picture.prompt[:60]!r}: {refusal}") from refusal
                 raise
