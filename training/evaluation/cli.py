@@ -57,14 +57,14 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(f"an evaluation has 2 prompts or more and at most {SEARCH_SEEDS[0]} pictures of an approach")
     if min(args.search, args.list_prompts - 1) < 0:
         raise OptionError("--search takes 0 or more prompts, --list-prompts at least 1")
-    crew = join()
-    if crew.size > 1:
-        check_for_several(args)
-    evaluation = Evaluation.of(args)
-    with crew.sharing(evaluation.gallery):
-        if not crew.leads:
-            return 0
-        report = evaluation.report()
+    with join() as crew:
+        if crew.size > 1:
+            check_for_several(args)
+        evaluation = Evaluation.of(args)
+        with crew.sharing(evaluation.gallery):
+            if not crew.leads:
+                return 0
+            report = evaluation.report()
     write_report(args.out, report, evaluation.gallery.sampler)
     for comparison in report.comparisons:
         print(f"{comparison.prompts} prompts")
