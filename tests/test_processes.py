@@ -66,7 +66,7 @@ def work(place: int, port: int, out: Path) -> None:
                 seen[str(prompts)] = str(caught.value)
             alone = [Picture("b", "", seed) for seed in range(4)]
             seen["after"] = gallery.observe(alone)["aesthetics"].squeeze(1).tolist()
-    seen["asked"] = sampler.asked
+    seen |= {"asked": sampler.asked, "left": not torch.distributed.is_initialized()}
     (out / f"{place}.json").write_text(json.dumps(seen))
 
 
@@ -79,6 +79,8 @@ def test_new_pictures_are_dealt_out_and_come_back_in_order(tmp_path: Path) -> No
     assert leader["['none', 'a']"] == "process 0: no picture of that"
     assert leader["['a', 'none']"] == "process 1: no picture of that"
     assert leader["after"] == pytest.approx([0.0, 0.01, 0.02, 0.03])
+    assert leader["left"]
+    assert other["left"]
     assert (leader["asked"], other["asked"]) == (2 + 1 + 2 + 2, 3 + 1 + 2 + 2)
 
 

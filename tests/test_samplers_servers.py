@@ -170,8 +170,8 @@ def test_a_server_that_comes_back_is_used_again(caplog: pytest.LogCaptureFixture
     assert "http://moody makes pictures again" in caplog.messages
 
 
-def test_a_server_that_answers_before_it_is_ready_is_given_time() -> None:
-    """As Forge does after a restart: HTTP status 500 until its checkpoint is there."""
+def test_a_server_that_answers_before_it_is_ready_is_given_time(caplog: pytest.LogCaptureFixture) -> None:
+    """As Forge does after a restart: HTTP status 500 until its checkpoint is there. What it says is told, once."""
     began = time.monotonic()
     refused = 0
 
@@ -185,6 +185,11 @@ def test_a_server_that_answers_before_it_is_ready_is_given_time() -> None:
 
     assert right(Painters(one=starting).sample(PICTURES))
     assert refused > REFUSALS
+    reasons = [message for message in caplog.messages if "makes no pictures now" in message]
+    assert [("connection refused" in reason, "HTTP status 500" in reason) for reason in reasons] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 def test_without_any_server_the_run_waits_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -127,7 +127,7 @@ class Server:
 
     def failed(self, fault: Unreachable | Refused) -> None:
         """It made none, because of this `fault`."""
-        if not self.failures:
+        if not self.failures or (isinstance(fault, Refused) and str(fault) != self.reason):
             log.warning("%s makes no pictures now (%s); it will be asked again", self, fault)
         pause = self._patience.pause * 2 ** min(self.failures, 30)
         self._back = time.monotonic() + min(pause, self._patience.longest_pause)
