@@ -1,10 +1,12 @@
-"""Does `group` learn from a fifth of the pictures what `ppo` learns from all?
+"""What do algorithms learn from how many pictures? Unless told otherwise: does `group` learn from a fifth what `ppo`
+learns from all?
 
-    python -m benchmarks.rl --sampler miniature --model SFT/model --prompts DATA --out DIR
+    python -m benchmarks.rl --sampler miniature --model SFT/model --prompts DATA --rates group=0.001 --out DIR
+    python -m benchmarks.rl --compare group=1 critic=1 ...
 
-Both learn from the same model, prompts and judges, once for each seed; `group` is given `SHARE` of the pictures,
-those of its warm-up among them. Then the models write for the same unseen prompts, and their pictures begin in the
-same noise.
+All learn from the same model, prompts and judges, once for each seed; each is given its share of the pictures, those
+of its warm-up among them. Then the models write for the same unseen prompts, and their pictures begin in the same
+noise.
 
 Runs are processes with one thread each, as many side by side as the machine has cores; one that was killed
 goes on from its last checkpoint. DIR gets figures.json and curves.png.
@@ -35,20 +37,16 @@ from training.rl.recipe import PRESETS
 from training.world import METRICS, add_world_arguments, open_world
 
 WEIGHTS = dict.fromkeys(METRICS, 1.0)
-SHARE = 0.2
-RATE = 1e-3
-"""Learning rate of `group` here: so few steps have to be larger ones."""
-LINE = (
-    "seed {seed}: ppo {ppo[0]:+.3f} with {ppo[1]:,} pictures, group {group[0]:+.3f} with {group[1]:,}; "
-    "difference {difference[0]:+.3f} ({difference[1]:+.3f} to {difference[2]:+.3f})"
-)
+RECIPES = {"ppo": "miniature-ppo", "group": "miniature", "critic": "miniature-critic"}
+"""The preset of each algorithm."""
+COLOURS = {"ppo": "#b5651d", "group": "#35689f", "critic": "#3f8f4f"}
 SEEDS = 2
 """Pictures of each unseen prompt."""
-BEGUN_AS = "what both began as"
+BEGUN_AS = "what all began as"
 SMOOTHED = 512
 """Draws over which a reward is averaged: their mean is known to about 0.08."""
 DRAWS = 64
-"""Pictures that a step asks for, in both algorithms."""
+"""Pictures that a step asks for, in all algorithms."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Curve:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
-    runs = [Run(algorithm, seed) for seed in range(args.seeds) for algorithm in ("ppo", "group")]
+    runs = [Run(algorithm, seed) for seed in range(args.seeds) for algorithm in args.compare]
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         learned = dict(zip(runs, pool.map(partial(_learn, args), runs), strict=True))
     units = learned[runs[0]]["units"]
@@ -82,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = figures_of(_compared(args, runs), {run: result["made"] for run, result in learned.items()})
     write_text(args.out / "figures.json", json.dumps({"rows": rows, "machine": machine()}, indent=1) + "\n")
     for row in rows:
-        print(LINE.format(**row))
+        print(line_of(row))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,11 +90,42 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompts", type=Path, required=True, help="a data set folder")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=8_000, help="for each run of ppo (8000)")
+    parser.add_argument("--pictures", type=int, default=8_000, help="for a run with a share of 1 (8000)")
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        action=ByAlgorithm,
+        default={"ppo": 1.0, "group": 0.2},
+        metavar="ALGORITHM=SHARE",
+        help="the share of the pictures that each is given, first what others are compared with (ppo=1 group=0.2)",
+    )
+    parser.add_argument(
+        "--rates",
+        nargs="+",
+        action=ByAlgorithm,
+        default={},
+        metavar="ALGORITHM=RATE",
+        help="other learning rates than those of the presets: few steps have to be larger ones",
+    )
     parser.add_argument("--unseen", type=int, default=150, help="prompts that the models are compared on (150)")
-    parser.add_argument("--ppo-rate", type=float, help="PPO's learning rate (that of the preset miniature-ppo)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     return parser
+
+
+class ByAlgorithm(argparse.Action):
+    """Numbers above 0 for algorithms, each as NAME=NUMBER."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, given: Any, option: str | None = None) -> None:
+        numbers = {}
+        for text in given:
+            name, _, number = text.partition("=")
+            try:
+                numbers[name] = float(number)
+            except ValueError:
+                numbers[name] = 0.0
+            if name not in RECIPES or not 0 < numbers[name] < float("inf"):
+                parser.error(f"{option} {text}: must be one of {', '.join(RECIPES)}, then = and a number above 0")
+        setattr(namespace, self.dest, numbers)
 
 
 def _one_thread() -> None:
@@ -109,12 +138,10 @@ def _learn(args: argparse.Namespace, run: Run) -> dict[str, Any]:
     """The run's history, and the mean and spread of each judge's scores in its warm-up."""
     from training.rl.stage import Stage
 
-    group = run.algorithm == "group"
-    recipe = PRESETS["miniature" if group else "miniature-ppo"]
-    if rate := RATE if group else args.ppo_rate:
+    recipe = PRESETS[RECIPES[run.algorithm]]
+    if rate := args.rates.get(run.algorithm):
         recipe = replace(recipe, learning=replace(recipe.learning, learning_rate=rate))
-    pictures = args.pictures * (SHARE if group else 1)
-    steps = max(1, int(pictures) // DRAWS)
+    steps = max(1, int(args.pictures * args.compare[run.algorithm]) // DRAWS)
     recipe = replace(recipe, seed=run.seed, steps=steps, weights=WEIGHTS)
     gallery = open_world(args).gallery(WEIGHTS)
     prompts = list(load_split(args.prompts, "train")["prompt"])
@@ -141,22 +168,28 @@ def curve_of(history: Sequence[Mapping[str, float]], units: Mapping[str, tuple[f
 
 
 def figures_of(outcomes: Mapping[str, Outcome], made: Mapping[Run, int]) -> list[dict[str, Any]]:
-    """For each seed the gain in reward over what both began as, and the pictures made, of either; and the difference
-    with its interval, over prompts."""
+    """For each seed the gain in reward over what all began as, and the pictures made, of each algorithm; and what each
+    is above the first, with its interval over prompts."""
     rows, begun = [], outcomes[BEGUN_AS].reward
     for seed in sorted({run.seed for run in made}):
-        ppo, group = Run("ppo", seed), Run("group", seed)
-        gain = {run: (outcomes[run.name].reward - begun).mean().item() for run in (ppo, group)}
-        apart = mean_interval(outcomes[group.name].reward - outcomes[ppo.name].reward)
-        rows.append(
-            {
-                "seed": seed,
-                "ppo": (gain[ppo], made[ppo]),
-                "group": (gain[group], made[group]),
-                "difference": tuple(apart),
-            }
-        )
+        first, *others = (run for run in made if run.seed == seed)
+        row: dict[str, Any] = {"seed": seed, "above": {}}
+        for run in (first, *others):
+            row[run.algorithm] = ((outcomes[run.name].reward - begun).mean().item(), made[run])
+        for run in others:
+            row["above"][run.algorithm] = tuple(mean_interval(outcomes[run.name].reward - outcomes[first.name].reward))
+        rows.append(row)
     return rows
+
+
+def line_of(row: Mapping[str, Any]) -> str:
+    """A seed's figures, to read."""
+    first, *others = (name for name in row if name in RECIPES)
+    said = [f"{name} {row[name][0]:+.3f} with {row[name][1]:,} pictures" for name in (first, *others)]
+    for name in others:
+        mean, low, high = row["above"][name]
+        said.append(f"{name} above {first} by {mean:+.3f} ({low:+.3f} to {high:+.3f})")
+    return f"seed {row['seed']}: {'; '.join(said)}"
 
 
 def _plot(curves: Mapping[Run, Curve], path: Path) -> None:
@@ -165,11 +198,10 @@ def _plot(curves: Mapping[Run, Curve], path: Path) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    colours = {"ppo": "#b5651d", "group": "#35689f"}
     figure, panel = pyplot.subplots(figsize=(7, 4))
     for run, curve in curves.items():
         label = run.algorithm if run.seed == 0 else None
-        panel.plot(curve.pictures, curve.reward, color=colours[run.algorithm], label=label, alpha=0.8)
+        panel.plot(curve.pictures, curve.reward, color=COLOURS[run.algorithm], label=label, alpha=0.8)
     panel.set(xlabel="pictures made", ylabel="reward of the last 512 draws")
     panel.grid(alpha=0.3)
     panel.legend()

@@ -270,8 +270,7 @@ class Generator:
         spread as the network's probabilities are.
         """
         checked, copies = Options.of(options), len(seeds[0])
-        preferred = [None] * len(prompts) if prefer is None else prefer
-        tasks = [self._task(p, checked, self._shares(w)) for p, w in zip(prompts, preferred, strict=True)]
+        tasks = self._preferring(prompts, prefer, checked)
         rules = [
             RecordingRule(TermRule(self._vocabulary, task, self._count, self._spelled))
             for task in tasks
@@ -283,6 +282,55 @@ class Generator:
         )
         drawn = [self._rollout(tasks[i // copies], rules[i], sequence) for i, sequence in enumerate(decoded)]
         return [drawn[start : start + copies] for start in range(0, len(drawn), copies)]
+
+    def recite(
+        self,
+        prompts: Sequence[str],
+        lists: Sequence[Sequence[str]],
+        *,
+        least: Sequence[int] | None = None,
+        prefer: Sequence[Mapping[str, float] | None] | None = None,
+        **options: Any,
+    ) -> list[Rollout]:
+        """A list of terms for each prompt as if it had been drawn, its log_probs all 0. For training.
+
+        Terms that may not be written for their prompt are left out, and so are those beyond max_terms. `least` says
+        how many of each list are wanted (all unless given): more are taken only if the list could not end before.
+        """
+        checked = Options.of(options)
+        wanted = [len(terms) for terms in lists] if least is None else least
+        tasks = self._preferring(prompts, prefer, checked)
+        return [self._recited(*each) for each in zip(tasks, lists, wanted, strict=True)]
+
+    def _recited(self, task: Task, terms: Sequence[str], wanted: int) -> Rollout:
+        rule = RecordingRule(TermRule(self._vocabulary, task, self._count, self._spelled))
+        rule.begin(torch.zeros(self.network.config.vocab_size, device=self.network.device))
+        end, written = self.network.config.eos_token_id, 0
+        tokens: list[int] = []
+        for text, ids in zip(terms, self.tokenizer.encode_terms(terms), strict=True):
+            if written >= wanted and rule.permits(end):
+                break
+            if written < task.most and rule.permits(ids[0]) and not task.conflicts.forbids(text):
+                for token in (*(self.tokenizer.between if tokens else ()), *ids):
+                    tokens.append(token)
+                    rule.advance(token)
+                written += 1
+        whole = written >= wanted or written < task.most
+        if whole and rule.permits(end):
+            tokens.append(end)
+            rule.advance(end)
+        return self._rollout(task, rule, Decoded(tokens, [0.0] * len(tokens)))
+
+    def _preferring(
+        self, prompts: Sequence[str], prefer: Sequence[Mapping[str, float] | None] | None, options: Options
+    ) -> list[Task]:
+        """The prompts with the same options, each under a preference of its own."""
+        preferred = [None] * len(prompts) if prefer is None else prefer
+        return [self._task(p, options, self._shares(w)) for p, w in zip(prompts, preferred, strict=True)]
+
+    def read(self, prompt: str) -> list[int]:
+        """The tokens of a prompt, as the network reads them."""
+        return self.tokenizer.encode(read_prompt(prompt).text, MAX_PROMPT_TOKENS)
 
     def _rollout(self, task: Task, rule: RecordingRule, sequence: Decoded) -> Rollout:
         rule.rule.finish(sequence)

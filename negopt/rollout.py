@@ -51,6 +51,10 @@ class RecordingRule:
         self._record()
         return going
 
+    def permits(self, token: int) -> bool:
+        """Whether this may be the next one."""
+        return self._bias[token].item() > -math.inf
+
     def allowed(self, steps: int) -> torch.Tensor:
         """bool [steps, V]: of the first steps."""
         return torch.stack(self._allowed[:steps]) if steps else torch.empty((0, len(self._bias)), dtype=torch.bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.rl import BEGUN_AS, DRAWS, SMOOTHED, Run, curve_of, figures_of
+from benchmarks.rl import BEGUN_AS, DRAWS, SMOOTHED, Run, _parser, curve_of, figures_of, line_of
 from training.evaluation.outcome import Outcome
 
 UNITS = {"aesthetics": (5.0, 2.0), "fidelity": (1.0, 0.5)}
@@ -27,4 +27,17 @@ def test_a_difference_is_that_on_the_same_prompts() -> None:
     (row,) = figures_of(outcomes, {Run("ppo", 0): 8000, Run("group", 0): 1600})
     assert row["ppo"] == (pytest.approx(0.2), 8000)
     assert row["group"] == (pytest.approx(0.4), 1600)
-    assert row["difference"] == pytest.approx((0.2, 0.2, 0.2))
+    assert row["above"]["group"] == pytest.approx((0.2, 0.2, 0.2))
+    assert line_of(row) == (
+        "seed 0: ppo +0.200 with 8,000 pictures; group +0.400 with 1,600 pictures; "
+        "group above ppo by +0.200 (+0.200 to +0.200)"
+    )
+
+
+def test_what_is_compared_is_said_by_name_and_share(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--model m --prompts p --out o --sampler miniature --compare".split()
+    assert _parser().parse_args([*words, "critic=1", "ppo=0.5"]).compare == {"critic": 1.0, "ppo": 0.5}
+    for wrong in ("dpo=1", "ppo", "ppo=0", "ppo=inf"):
+        with pytest.raises(SystemExit):
+            _parser().parse_args([*words, wrong])
+        assert f"--compare {wrong}: must be one of ppo, group, critic" in capsys.readouterr().err

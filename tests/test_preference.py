@@ -290,6 +290,9 @@ EITHER = replace(
 )
 
 
+BY_CRITIC = replace(EITHER, algorithm="critic", copies=4, learning=Learning(learning_rate=3e-3, kl_weight=0.1))
+
+
 def stage(model: Path, out: Path, recipe: Recipe = EITHER) -> Stage:
     def shade(channel: int) -> Aesthetics:
         return Aesthetics(lambda images: images.mean((2, 3)), lambda means: 10 * means[:, channel])
@@ -303,8 +306,9 @@ def share_of(liked: Sequence[str], answers: Sequence[negopt.NegativePrompt]) -> 
     return sum(text in liked for text in texts) / len(texts)
 
 
-def test_one_model_learns_for_every_weighting(plain: Path, tmp_path: Path) -> None:
-    history = stage(plain, tmp_path).run()
+@pytest.mark.parametrize("recipe", [EITHER, BY_CRITIC], ids=["group", "critic"])
+def test_one_model_learns_for_every_weighting(plain: Path, tmp_path: Path, recipe: Recipe) -> None:
+    history = stage(plain, tmp_path, recipe).run()
     rewards = torch.tensor([measured["reward"] for measured in history])
     assert rewards[-6:].mean() > rewards[:6].mean() + 0.5
     taught = negopt.load(tmp_path / "model")

@@ -11,7 +11,7 @@ import torch
 
 import negopt
 from negopt.generator import Generator
-from tests.tiny_policy import PROMPTS, tiny_policy
+from tests.tiny_policy import PROMPTS, TERMS, tiny_policy
 from training.rl.advantages import generalized_advantages, group_advantages
 from training.rl.learner import Expectations, Learner, Learning, as_generator
 from training.rl.losses import (
@@ -213,3 +213,35 @@ def test_the_value_head_learns_what_to_expect(folder: Path, generator: Generator
         errors.append(masked_mean((values - returns).square(), draws.mask).item())
         learner.update(draws, torch.zeros_like(advantages), shuffle, Expectations(values, returns))
     assert errors[-1] < 0.6 * errors[0]
+
+
+def test_a_recited_list_is_as_likely_as_the_same_list_drawn(folder: Path, generator: Generator) -> None:
+    drawn = [rollout for (rollout,) in draw(generator, copies=1)]
+    lists = [[term.text for term in rollout.answer.terms] for rollout in drawn]
+    recited = generator.recite(PROMPTS, lists, max_terms=5)
+    assert [rollout.answer.text for rollout in recited] == [rollout.answer.text for rollout in drawn]
+    assert generator.network.writable is not None
+    scored = new_policy(folder, generator)(collate(recited, generator.network.writable)).log_probs
+    for row, (one, other) in enumerate(zip(recited, drawn, strict=True)):
+        assert not any(one.log_probs)
+        same = len(one.tokens) - 1  # a full list ends here; one that was drawn may go on, which is then left out
+        assert one.tokens[:same] == other.tokens[:same]
+        torch.testing.assert_close(scored[row, :same], torch.tensor(other.log_probs[:same]), atol=1e-4, rtol=1e-4)
+
+
+def test_a_recited_list_holds_what_may_be_written_and_ends_in_time(tmp_path: Path) -> None:
+    generator = negopt.load(tiny_policy(tmp_path, anchor=0.0))
+    lists = [["logo", "logo", "text", "grainy", "noise"], ["wilted", "cropped"], TERMS, []]
+    recited = generator.recite(PROMPTS, lists, least=[3, 2, 2, 0], avoid="cropped", max_terms=3)
+    texts = [rollout.answer.text for rollout in recited]
+    assert texts[0] == "logo, text, grainy"
+    assert texts[1] == "wilted"
+    assert texts[2] == ", ".join(TERMS[:2])
+    assert texts[3] == ""
+    end = generator.network.config.eos_token_id
+    assert [rollout.tokens[-1:] == (end,) for rollout in recited] == [True, True, True, False]  # its plan wants more
+    (cut,) = generator.recite(PROMPTS[:1], [TERMS], max_terms=3)  # more is wanted than fits: this is not its end
+    assert cut.tokens == recited[2].tokens[:2] + cut.tokens[2:3]
+    for rollout in (*recited, cut):
+        assert len(rollout.allowed) == len(rollout.tokens)
+        assert all(allowed[token] for token, allowed in zip(rollout.tokens, rollout.allowed, strict=True))

@@ -63,6 +63,7 @@ GROUP = Recipe(
 PPO = replace(
     GROUP, algorithm="ppo", copies=1, steps=30, warm_up=6, learning=Learning(learning_rate=3e-3, kl_weight=0.01)
 )
+CRITIC = replace(GROUP, algorithm="critic", copies=4, learning=Learning(learning_rate=3e-3, kl_weight=0.2))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def stage(model: Path, out: Path, recipe: Recipe = GROUP) -> Stage:
     return Stage(model, PROMPTS * 2, gallery(), recipe, out)
 
 
-@pytest.mark.parametrize("recipe", [GROUP, PPO], ids=["group", "ppo"])
+@pytest.mark.parametrize("recipe", [GROUP, CRITIC, PPO], ids=["group", "critic", "ppo"])
 def test_the_reward_rises_and_the_model_is_written(model: Path, tmp_path: Path, recipe: Recipe) -> None:
     learned = stage(model, tmp_path, recipe)
     history = learned.run()
@@ -97,7 +98,7 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     return load_file(out / "checkpoint" / "weights.safetensors")
 
 
-@pytest.mark.parametrize("recipe", [GROUP, replace(PPO, steps=6)], ids=["group", "ppo"])
+@pytest.mark.parametrize("recipe", [GROUP, CRITIC, replace(PPO, steps=6)], ids=["group", "critic", "ppo"])
 def test_a_killed_run_goes_on_to_the_same_numbers(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
 ) -> None:

@@ -84,10 +84,12 @@ class WeightedReward:
 
     def combine(self, parts: Mapping[str, torch.Tensor], weights: Mapping[str, float | torch.Tensor]) -> torch.Tensor:
         """The weighted sum [B] of scores in the judges' own units; a weight may be one number a picture, [B]."""
-        sums = [
-            weight * (parts[name] - self.normal[name][0]) / self.normal[name][1] for name, weight in weights.items()
-        ]
-        return torch.stack(torch.broadcast_tensors(*sums)).sum(0)
+        normal = self.in_units(parts)
+        return torch.stack(torch.broadcast_tensors(*(weight * normal[name] for name, weight in weights.items()))).sum(0)
+
+    def in_units(self, parts: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Scores in the judges' own units, less the mean and over the spread of the warm-up."""
+        return {name: (part - self.normal[name][0]) / self.normal[name][1] for name, part in parts.items()}
 
     def state_dict(self) -> dict[str, Any]:
         return {"normal": self.normal, "judges": {name: judge.state_dict() for name, judge in self.judges.items()}}

@@ -15,7 +15,7 @@ from training.world import add_world_arguments, check_for_several, open_world
 
 from .recipe import PRESETS, Recipe
 
-BY_ALGORITHM = {"group": "group", "ppo": "paper"}
+BY_ALGORITHM = {"group": "group", "critic": "critic", "ppo": "paper"}
 """The preset of each algorithm where none is named."""
 
 
@@ -33,8 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one model for every weighting of the metrics in --reward: weights are drawn for each prompt and told to "
         "the network; its user says which by prefer",
     )
-    parser.add_argument("--algorithm", choices=sorted(BY_ALGORITHM), help="group, or the paper's ppo (the preset's)")
-    parser.add_argument("--preset", choices=sorted(PRESETS), help="set of defaults (group; of ppo: paper)")
+    parser.add_argument(
+        "--algorithm", choices=sorted(BY_ALGORITHM), help="group, critic, or the paper's ppo (the preset's)"
+    )
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="set of defaults (the algorithm's; of ppo: paper)")
     parser.add_argument("--steps", type=int, help="steps of drawing, looking and learning")
     parser.add_argument("--prompts-per-step", type=int, dest="per_step")
     parser.add_argument("--copies", type=int, help="draws for each prompt, compared with each other")

@@ -6,6 +6,7 @@ Knows nothing of pictures, prompts or rewards: those are whose business it is to
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,18 +86,36 @@ class Learner:
         learning = self.learning
         price = learning.kl_weight if kl_weight is None else kl_weight
         advantages = advantages.expand_as(draws.log_probs)
+        sums: defaultdict[str, list[float]] = defaultdict(list)
+        for rows in self._minibatches(draws, shuffle, pace):
+            expected = expectations and Expectations(expectations.values[rows], expectations.returns[rows])
+            for name, value in self._step(draws.rows(rows), advantages[rows], expected, price).items():
+                sums[name].append(value)
+        return _means(sums)
+
+    def imitate(self, draws: Draws, shuffle: torch.Generator, pace: float = 1.0) -> dict[str, float]:
+        """Learn to write what was drawn, wherever it came from: the cross entropy of its tokens falls. Otherwise as
+        `update`."""
+        sums: defaultdict[str, list[float]] = defaultdict(list)
+        for rows in self._minibatches(draws, shuffle, pace):
+            part = draws.rows(rows)
+            scored = self.policy(part)
+            loss = -masked_mean(scored.log_probs, part.mask)
+            self._descend(loss)
+            with torch.no_grad():
+                kl = masked_mean(divergence(scored.distributions, self.reference(part).distributions), part.mask)
+                spread = masked_mean(entropy(scored.distributions), part.mask)
+            for name, value in {"policy_loss": loss, "kl": kl, "entropy": spread}.items():
+                sums[name].append(value.item())
+        return _means(sums)
+
+    def _minibatches(self, draws: Draws, shuffle: torch.Generator, pace: float) -> Iterator[torch.Tensor]:
+        """The rows that go together, epoch after epoch."""
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = pace * rate
-        sums: defaultdict[str, list[float]] = defaultdict(list)
-        for _ in range(learning.epochs):
+        for _ in range(self.learning.epochs):
             order = torch.randperm(len(draws), generator=shuffle)
-            for rows in order.tensor_split(min(learning.minibatches, len(draws))):
-                part = draws.rows(rows)
-                expected = expectations and Expectations(expectations.values[rows], expectations.returns[rows])
-                measured = self._step(part, advantages[rows], expected, price)
-                for name, value in measured.items():
-                    sums[name].append(value)
-        return {name: sum(values) / len(values) for name, values in sums.items()}
+            yield from order.tensor_split(min(self.learning.minibatches, len(draws)))
 
     def _step(
         self, draws: Draws, advantages: torch.Tensor, expected: Expectations | None, kl_weight: float
@@ -115,15 +134,22 @@ class Learner:
             error = clipped_value_loss(scored.values, expected.values, expected.returns, draws.mask, learning.clip)
             loss = loss + learning.value_weight * error
             measured["value_loss"] = error
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), learning.max_gradient)
-        if not torch.isfinite(norm):
-            raise FloatingPointError("the gradient is not finite; the policy was left as it was")
-        self.optimizer.step()
+        self._descend(loss)
         moved = (scored.log_probs.detach() - draws.log_probs).exp()
         measured["clipped"] = masked_mean(((moved - 1).abs() > learning.clip).float(), draws.mask)
         return {name: value.item() for name, value in measured.items()}
+
+    def _descend(self, loss: torch.Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.learning.max_gradient)
+        if not torch.isfinite(norm):
+            raise FloatingPointError("the gradient is not finite; the policy was left as it was")
+        self.optimizer.step()
+
+
+def _means(sums: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: sum(values) / len(values) for name, values in sums.items()}
 
 
 def _groups(policy: Policy, learning: Learning) -> list[dict[str, Any]]:

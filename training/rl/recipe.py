@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from negopt.errors import OptionError
 
 from .learner import Learning
 
-Algorithm = Literal["group", "ppo"]
+Algorithm = Literal["critic", "group", "ppo"]
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,10 @@ class Recipe:
     """All that a run's result depends on, besides model, prompts, checkpoint and judges."""
 
     algorithm: Algorithm = "group"
-    """"group": each draw against the others of its prompt, on the same initial noise. "ppo", the paper's: one draw a
-    prompt against a value head, each on noise of its own."""
+    """"critic": what each term adds is regressed on all pictures of the run, lists are tried out that may be best by
+    what is known so far, and the network is taught those that most likely are. "group": each draw against the others of
+    its prompt. Both on the same initial noise for all draws of a prompt. "ppo", the paper's: one draw a prompt against
+    a value head, each on noise of its own."""
     steps: int = 200
     prompts: int = 8
     """Prompts in a step."""
@@ -51,18 +53,32 @@ class Recipe:
     def __post_init__(self) -> None:
         if min(self.steps, self.prompts, self.warm_up, self.max_terms) < 1:
             raise OptionError("steps, prompts, warm-up and max-terms must be at least 1")
-        if self.algorithm == "group" and self.copies < 2:
+        if self.algorithm != "ppo" and self.copies < 2:
             raise OptionError("a group needs at least 2 copies of each prompt: they are compared with each other")
         if self.preferences and len(self.metrics) < 2:
             raise OptionError("preferences need at least 2 metrics in the reward to choose between")
 
 
+TAUGHT = Learning(epochs=1, minibatches=4)
+"""How a critic's policy learns: what it is taught is new in each step, so each is used once."""
 PRESETS = {
     "group": Recipe(),
+    # A step asks for as many pictures as a group's, of more prompts: what is known of one speaks of others, too.
+    "critic": Recipe(algorithm="critic", prompts=32, copies=2, warm_up=4, kl_limit=300.0, learning=TAUGHT),
     # PPO as people run it on language models, the paper's setting: one draw a prompt, four epochs.
     "paper": Recipe(algorithm="ppo", prompts=64, copies=1, learning=Learning(learning_rate=1.41e-5, kl_weight=0.2)),
     # The miniature's policy is a hundredth of T5's size and takes larger steps.
     "miniature": Recipe(steps=220, prompts=32, copies=2, warm_up=4, learning=Learning(learning_rate=2e-4)),
+    "miniature-critic": Recipe(
+        algorithm="critic",
+        steps=220,
+        prompts=32,
+        copies=2,
+        warm_up=4,
+        max_terms=6,
+        kl_limit=300.0,
+        learning=replace(TAUGHT, learning_rate=1e-3),
+    ),
     "miniature-ppo": Recipe(
         algorithm="ppo", prompts=64, copies=1, warm_up=4, learning=Learning(learning_rate=3e-4, kl_weight=0.2)
     ),

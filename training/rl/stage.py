@@ -31,6 +31,7 @@ from training.rewards.weighted import Observed
 from training.samplers import Picture
 
 from .advantages import generalized_advantages, group_advantages
+from .critic import Critic, Ranking
 from .gallery import Gallery
 from .learner import Expectations, Learner, as_generator
 from .logbook import Logbook, known_terms, written
@@ -40,6 +41,10 @@ from .preferences import draw_preference, new_preferences, retold, reward_weight
 from .recipe import Recipe
 
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
+TAUGHT = 256
+"""Prompts of a step for which the network is taught what a critic finds best; they cost no pictures."""
+SHOWN = 1_000
+"""Prompts that show a critic which words are common, and a quarter of them which terms the first policy writes."""
 CLOCKED = ("share_not_pictures", "pictures_a_second")
 """What a step measures of the time that it took: not the same when it is done again."""
 
@@ -57,6 +62,7 @@ class Stage:
         self.first = as_generator(self.policy, loaded)
         self.known = known_terms(self.first)
         self.learner = Learner(self.policy, copy.deepcopy(self.policy), recipe.learning)
+        self.critic = self._critic() if recipe.algorithm == "critic" else None
         self.adaptive = AdaptiveKL(recipe.learning.kl_weight, recipe.kl_target)
         self.state: dict[str, Any] = {
             "recipe": _plain(asdict(recipe)),
@@ -65,6 +71,15 @@ class Stage:
             "seconds": 0.0,
             "history": [],
         }
+
+    def _critic(self) -> Critic:
+        """A critic of the terms that the first policy writes."""
+        shown = self.prompts[:SHOWN]
+        writing = shown[: SHOWN // 4]
+        seeds = [[_seed(self.recipe.seed, 0, f"terms {row}")] for row in range(len(writing))]
+        draws = self.first.draw(writing, seeds, max_terms=self.recipe.max_terms, max_tokens=0)
+        terms = [term.text for (rollout,) in draws for term in rollout.answer.terms if term.origin == "model"]
+        return Critic(terms, shown, self.first.read, self.recipe.metrics)
 
     def run(self) -> list[dict[str, float]]:
         """Learn to the end, and write the model to OUT/model; what each step measured."""
@@ -96,7 +111,7 @@ class Stage:
         """Draw, look, learn."""
         recipe = self.recipe
         began, made = time.monotonic(), self.gallery.made
-        prompts, groups = self._draw(self._drawing(step), step)
+        prompts, groups = self._draw(step)
         drawn = [rollout for group in groups for rollout in group]
         looking = time.monotonic()
         observed = self._look(self._pictures(prompts, groups, step))
@@ -108,7 +123,10 @@ class Stage:
         shuffle = torch.Generator().manual_seed(_seed(recipe.seed, step, "shuffle"))
         total = self.gallery.reward.combine(reward.parts, self._weights(draws))
         pace = 1 - step / recipe.steps  # the last steps settle what the first found: noise of a step is averaged out
-        if recipe.algorithm == "group":
+        if self.critic:
+            self._appraise(self.critic, prompts, drawn, reward.parts)
+            measured = self._learn_by_critic(self.critic, step, shuffle, pace)
+        elif recipe.algorithm == "group":
             measured = self._learn_by_groups(draws, reward.parts, shuffle, pace)
         else:
             measured = self._learn_by_values(draws, total, shuffle, pace)
@@ -134,6 +152,63 @@ class Stage:
         if not self.recipe.preferences:
             return self.recipe.weights
         return reward_weights(draws.shares, self.policy.metrics)
+
+    def _appraise(
+        self, critic: Critic, prompts: Sequence[str], drawn: Sequence[Rollout], parts: Mapping[str, torch.Tensor]
+    ) -> None:
+        """What the critic learns from a step's pictures."""
+        of_each = [prompt for prompt in prompts for _ in range(self.recipe.copies)]
+        lists = [[term.text for term in rollout.answer.terms] for rollout in drawn]
+        critic.learn(of_each, lists, self.gallery.reward.in_units(parts), self.recipe.copies)
+
+    def _learn_by_critic(self, critic: Critic, step: int, shuffle: torch.Generator, pace: float) -> dict[str, float]:
+        """The policy learns to write what the critic finds best now, in any order, for other prompts than the step's,
+        too."""
+        chance = random.Random(f"{self.recipe.seed}/{step}/taught")
+        prompts = chance.sample(self.prompts, min(TAUGHT, len(self.prompts)))
+        prefer = self._preferences(step, len(prompts)) if self.recipe.preferences else None
+        rankings = critic.rank(prompts, self._counting(prefer))
+        best = [min(ranking.worthwhile, self.recipe.max_terms) for ranking in rankings]
+        for ranking, count in zip(rankings, best, strict=True):
+            ranking.terms[:count] = chance.sample(ranking.terms[:count], count)
+        return self.learner.imitate(
+            collate(self._recite(prompts, rankings, best, prefer), self.policy.writable), shuffle, pace
+        )
+
+    def _try_out(
+        self, critic: Critic, prompts: Sequence[str], prefer: Sequence[Mapping[str, float]] | None, step: int
+    ) -> list[list[Rollout]]:
+        """For each prompt lists that would be best if what each draw supposes of all terms were true (Thompson 1933):
+        what is likely to be good comes up often, and so does what little is known of. They are of different length,
+        since the best of few terms is not the best of many."""
+        copies, most = self.recipe.copies, self.recipe.max_terms
+        of_each = [prompt for prompt in prompts for _ in range(copies)]
+        told = None if prefer is None else [each for each in prefer for _ in range(copies)]
+        guesses = torch.Generator().manual_seed(_seed(self.recipe.seed, step, "supposed"))
+        rankings = critic.suppose(of_each, self._counting(told), guesses)
+        chance = random.Random(f"{self.recipe.seed}/{step}/lengths")
+        lengths = [min(ranking.worthwhile, chance.randint((most + 1) // 2, most)) for ranking in rankings]
+        drawn = self._recite(of_each, rankings, lengths, told)
+        return [drawn[start : start + copies] for start in range(0, len(drawn), copies)]
+
+    def _recite(
+        self,
+        prompts: Sequence[str],
+        rankings: Sequence[Ranking],
+        lengths: Sequence[int],
+        prefer: Sequence[Mapping[str, float]] | None,
+    ) -> list[Rollout]:
+        lists = [ranking.terms for ranking in rankings]
+        return self.first.recite(
+            prompts, lists, least=lengths, prefer=prefer, max_terms=self.recipe.max_terms, max_tokens=0
+        )
+
+    def _counting(self, prefer: Sequence[Mapping[str, float]] | None) -> Mapping[str, float | torch.Tensor]:
+        """What each metric counts: as the recipe says, or as the preference of each prompt does."""
+        if prefer is None:
+            return self.recipe.weights
+        metrics = self.recipe.metrics
+        return reward_weights(torch.tensor([[weights[name] for name in metrics] for weights in prefer]), metrics)
 
     def _learn_by_groups(
         self, draws: Draws, parts: Mapping[str, torch.Tensor], shuffle: torch.Generator, pace: float
@@ -174,20 +249,23 @@ class Stage:
             return self.first
         return as_generator(self.policy, self.first)
 
-    def _draw(self, generator: Generator, step: int) -> tuple[list[str], list[list[Rollout]]]:
+    def _draw(self, step: int) -> tuple[list[str], list[list[Rollout]]]:
         """The prompts of a step, and the draws for each."""
         recipe = self.recipe
         prompts = random.Random(f"{recipe.seed}/{step}/prompts").sample(self.prompts, recipe.prompts)
+        prefer = self._preferences(step, recipe.prompts) if recipe.preferences else None
+        if self.critic and step >= recipe.warm_up:
+            return prompts, self._try_out(self.critic, prompts, prefer, step)
         seeds = [
             [_seed(recipe.seed, step, f"draw {row} {copy}") for copy in range(recipe.copies)]
             for row in range(recipe.prompts)
         ]
-        prefer = self._preferences(step) if recipe.preferences else None
-        return prompts, generator.draw(prompts, seeds, prefer=prefer, max_terms=recipe.max_terms, max_tokens=0)
+        drawing = self._drawing(step)
+        return prompts, drawing.draw(prompts, seeds, prefer=prefer, max_terms=recipe.max_terms, max_tokens=0)
 
-    def _preferences(self, step: int) -> list[dict[str, float]]:
-        """What each prompt's draws of a step shall prefer."""
-        seed, rows, metrics = self.recipe.seed, self.recipe.prompts, self.recipe.metrics
+    def _preferences(self, step: int, rows: int) -> list[dict[str, float]]:
+        """What each of so many prompts of a step shall prefer."""
+        seed, metrics = self.recipe.seed, self.recipe.metrics
         return [
             draw_preference(_seed(seed, step, f"preference {row}"), step * rows + row, metrics) for row in range(rows)
         ]
@@ -211,7 +289,7 @@ class Stage:
         theirs already."""
         pictures = []
         for step in range(self.recipe.warm_up):
-            pictures += self._pictures(*self._draw(self.first, step), step)
+            pictures += self._pictures(*self._draw(step), step)
         self.gallery.reward.warm_up(self._look(pictures, "warm-up"))
 
     def _check(self, measured: dict[str, float]) -> None:
@@ -228,6 +306,8 @@ class Stage:
         seen = self.gallery.state_dict()
         reward = self.gallery.reward.state_dict()
         tensors = {f"seen|{name}": rows for name, rows in seen.pop("seen").items()}
+        if self.critic:
+            tensors |= {f"critic|{name}": value for name, value in self.critic.state_dict().items()}
         for judge, kept in reward.pop("judges").items():
             tensors |= {f"judge|{judge}|{name}": value for name, value in kept.items()}
         state = {**self.state, "gallery": seen, "reward": reward, "kl_weight": self.adaptive.weight}
@@ -243,8 +323,9 @@ class Stage:
         if any(state[key] != self.state[key] for key in ("recipe", "sampler")):
             raise OptionError(f"{folder} was begun with other settings; use another --out or delete it")
         tensors = load_tensors(folder)
-        seen = {name.split("|")[1]: rows for name, rows in tensors.items() if name.startswith("seen|")}
-        self.gallery.load_state_dict({**state.pop("gallery"), "seen": seen})
+        self.gallery.load_state_dict({**state.pop("gallery"), "seen": _of("seen", tensors)})
+        if self.critic:
+            self.critic.load_state_dict(_of("critic", tensors))
         judges: dict[str, dict[str, Any]] = {name: {} for name in self.gallery.reward.judges}
         for name, value in tensors.items():
             if name.startswith("judge|"):
@@ -264,6 +345,10 @@ class Stage:
             begun_as = f"{self.model.parent.name}/{self.model.name}"
             card = taught_card(self.state, begun_as, self.policy.network.config.to_dict())
             (fresh / "README.md").write_text(card, encoding="utf-8")
+
+
+def _of(kind: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.split("|")[1]: value for name, value in tensors.items() if name.startswith(f"{kind}|")}
 
 
 def _policy(model: Path, generator: Generator, recipe: Recipe) -> Policy:
