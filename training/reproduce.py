@@ -21,7 +21,7 @@ from training.atomic import write_text
 from training.evaluation.claims import LEARNED, SPECIALISTS, claims_of, read_table
 from training.steps import Step, run_all
 
-STEPS, WITHOUT_SFT = 240, 120
+STEPS, WITHOUT_SFT = 300, 160
 """Steps of RL: for every weighting at once, and without SFT."""
 ALONE = {"fidelity": 320, "alignment": 200, "aesthetics": 160}
 """Steps of RL for each metric alone: the less a single picture says of it, the more. The longest comes first, so that
@@ -60,7 +60,9 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
         return str(max(2, round(count * scale)))
 
     def learn(name: str, model: str, steps: int, *more: str) -> Step:
-        words = f"rl --preset miniature-critic --model {out / model / 'model'} --sampler {sampler} --prompts {out / 'data'}"
+        words = (
+            f"rl --preset miniature-critic --model {out / model / 'model'} --sampler {sampler} --prompts {out / 'data'}"
+        )
         words += f" --sampler-steps {SKETCHED_IN}"
         return Step(name, (*words.split(), "--out", str(out / name), "--steps", of(steps), *more), (model,))
 

@@ -77,7 +77,7 @@ PRESETS = {
         warm_up=4,
         max_terms=6,
         kl_limit=300.0,
-        learning=replace(TAUGHT, learning_rate=1e-3),
+        learning=replace(TAUGHT, learning_rate=2e-3),
     ),
     "miniature-ppo": Recipe(
         algorithm="ppo", prompts=64, copies=1, warm_up=4, learning=Learning(learning_rate=3e-4, kl_weight=0.2)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import trange
 from transformers import T5ForConditionalGeneration
 
 import negopt
@@ -43,6 +44,8 @@ from .recipe import Recipe
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
 TAUGHT = 256
 """Prompts of a step for which the network is taught what a critic finds best; they cost no pictures."""
+SETTLING = 50
+"""As many times more once the critic has seen all pictures: until then the network is always a little behind."""
 SHOWN = 1_000
 """Prompts that show a critic which words are common, and a quarter of them which terms the first policy writes."""
 CLOCKED = ("share_not_pictures", "pictures_a_second")
@@ -69,6 +72,7 @@ class Stage:
             "sampler": _plain(dict(gallery.sampler.description)),
             "step": 0,
             "seconds": 0.0,
+            "settled": False,
             "history": [],
         }
 
@@ -102,6 +106,8 @@ class Stage:
                 if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     self._save()
                     saved = time.monotonic()
+        if self.critic and not self.state["settled"]:
+            self._settle(self.critic)
         self._save()
         self._export()
         history: list[dict[str, float]] = self.state["history"]
@@ -125,7 +131,7 @@ class Stage:
         pace = 1 - step / recipe.steps  # the last steps settle what the first found: noise of a step is averaged out
         if self.critic:
             self._appraise(self.critic, prompts, drawn, reward.parts)
-            measured = self._learn_by_critic(self.critic, step, shuffle, pace)
+            measured = self._learn_by_critic(self.critic, step, shuffle)
         elif recipe.algorithm == "group":
             measured = self._learn_by_groups(draws, reward.parts, shuffle, pace)
         else:
@@ -161,19 +167,27 @@ class Stage:
         lists = [[term.text for term in rollout.answer.terms] for rollout in drawn]
         critic.learn(of_each, lists, self.gallery.reward.in_units(parts), self.recipe.copies)
 
-    def _learn_by_critic(self, critic: Critic, step: int, shuffle: torch.Generator, pace: float) -> dict[str, float]:
-        """The policy learns to write what the critic finds best now, in any order, for other prompts than the step's,
+    def _learn_by_critic(
+        self, critic: Critic, step: int, shuffle: torch.Generator, pace: float = 1.0
+    ) -> dict[str, float]:
+        """The policy learns to write what the critic finds best now, the best first; for other prompts than the step's,
         too."""
-        chance = random.Random(f"{self.recipe.seed}/{step}/taught")
-        prompts = chance.sample(self.prompts, min(TAUGHT, len(self.prompts)))
+        prompts = random.Random(f"{self.recipe.seed}/{step}/taught").sample(
+            self.prompts, min(TAUGHT, len(self.prompts))
+        )
         prefer = self._preferences(step, len(prompts)) if self.recipe.preferences else None
         rankings = critic.rank(prompts, self._counting(prefer))
-        best = [min(ranking.worthwhile, self.recipe.max_terms) for ranking in rankings]
-        for ranking, count in zip(rankings, best, strict=True):
-            ranking.terms[:count] = chance.sample(ranking.terms[:count], count)
-        return self.learner.imitate(
-            collate(self._recite(prompts, rankings, best, prefer), self.policy.writable), shuffle, pace
-        )
+        lengths = [min(ranking.worthwhile, self.recipe.max_terms) for ranking in rankings]
+        taught = self._recite(prompts, rankings, lengths, prefer)
+        return self.learner.imitate(collate(taught, self.policy.writable), shuffle, pace)
+
+    def _settle(self, critic: Critic) -> None:
+        """The policy catches up with what the critic knows in the end."""
+        for turn in trange(SETTLING, desc="settling", unit="lesson", leave=False):
+            step = self.recipe.steps + turn
+            shuffle = torch.Generator().manual_seed(_seed(self.recipe.seed, step, "shuffle"))
+            self._learn_by_critic(critic, step, shuffle, pace=1 - turn / SETTLING)
+        self.state["settled"] = True
 
     def _try_out(
         self, critic: Critic, prompts: Sequence[str], prefer: Sequence[Mapping[str, float]] | None, step: int
