@@ -125,6 +125,7 @@ def recipe(text: str) -> Recipe:
 
 def test_an_algorithm_has_its_preset() -> None:
     assert recipe("") == recipe("--algorithm group") == PRESETS["group"]
+    assert recipe("--algorithm critic") == recipe("--preset critic") == PRESETS["critic"]
     assert recipe("--algorithm ppo") == recipe("--preset paper") == PRESETS["paper"]
     assert recipe("--preset miniature-ppo --algorithm ppo").algorithm == "ppo"
     with pytest.raises(OptionError, match="--preset miniature is for --algorithm group, not ppo"):

@@ -15,6 +15,7 @@ from transformers import T5ForConditionalGeneration
 
 from negopt.preference import Preferences
 from training.rl.policy import Draws, Policy
+from training.rl.seeds import seed_of
 
 LIKELIER = 2.0
 """How much more than another a draw may count that is likelier under the preference that it is looked at with."""
@@ -39,6 +40,13 @@ def draw_preference(seed: int, place: int, metrics: Sequence[str]) -> dict[str, 
         return dict.fromkeys(metrics, 1 / len(metrics))
     parts = [generator.expovariate(1.0) for _ in metrics]
     return {name: part / sum(parts) for name, part in zip(metrics, parts, strict=True)}
+
+
+def draw_preferences(seed: int, step: int, rows: int, metrics: Sequence[str]) -> list[dict[str, float]]:
+    """What each of so many prompts of a step shall prefer."""
+    return [
+        draw_preference(seed_of(seed, step, f"preference {row}"), step * rows + row, metrics) for row in range(rows)
+    ]
 
 
 def reward_weights(shares: torch.Tensor, metrics: Sequence[str]) -> Mapping[str, torch.Tensor]:

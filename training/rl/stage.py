@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import trange
 from transformers import T5ForConditionalGeneration
 
 import negopt
@@ -32,22 +31,17 @@ from training.rewards.weighted import Observed
 from training.samplers import Picture
 
 from .advantages import generalized_advantages, group_advantages
-from .critic import Critic, Ranking
 from .gallery import Gallery
 from .learner import Expectations, Learner, as_generator
+from .lessons import Lessons
 from .logbook import Logbook, known_terms, written
 from .losses import AdaptiveKL
 from .policy import Draws, Policy, collate
-from .preferences import draw_preference, new_preferences, retold, reward_weights
+from .preferences import draw_preferences, new_preferences, retold, reward_weights
 from .recipe import Recipe
+from .seeds import generator_of, seed_of
 
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
-TAUGHT = 256
-"""Prompts of a step for which the network is taught what a critic finds best; they cost no pictures."""
-SETTLING = 50
-"""As many times more once the critic has seen all pictures: until then the network is always a little behind."""
-SHOWN = 1_000
-"""Prompts that show a critic which words are common, and a quarter of them which terms the first policy writes."""
 CLOCKED = ("share_not_pictures", "pictures_a_second")
 """What a step measures of the time that it took: not the same when it is done again."""
 
@@ -65,7 +59,7 @@ class Stage:
         self.first = as_generator(self.policy, loaded)
         self.known = known_terms(self.first)
         self.learner = Learner(self.policy, copy.deepcopy(self.policy), recipe.learning)
-        self.critic = self._critic() if recipe.algorithm == "critic" else None
+        self.lessons = self._lessons()
         self.adaptive = AdaptiveKL(recipe.learning.kl_weight, recipe.kl_target)
         self.state: dict[str, Any] = {
             "recipe": _plain(asdict(recipe)),
@@ -76,14 +70,10 @@ class Stage:
             "history": [],
         }
 
-    def _critic(self) -> Critic:
-        """A critic of the terms that the first policy writes."""
-        shown = self.prompts[:SHOWN]
-        writing = shown[: SHOWN // 4]
-        seeds = [[_seed(self.recipe.seed, 0, f"terms {row}")] for row in range(len(writing))]
-        draws = self.first.draw(writing, seeds, max_terms=self.recipe.max_terms, max_tokens=0)
-        terms = [term.text for (rollout,) in draws for term in rollout.answer.terms if term.origin == "model"]
-        return Critic(terms, shown, self.first.read, self.recipe.metrics)
+    def _lessons(self) -> Lessons | None:
+        if self.recipe.algorithm != "critic":
+            return None
+        return Lessons(self.recipe, self.prompts, self.first, self.learner)
 
     def run(self) -> list[dict[str, float]]:
         """Learn to the end, and write the model to OUT/model; what each step measured."""
@@ -106,8 +96,9 @@ class Stage:
                 if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     self._save()
                     saved = time.monotonic()
-        if self.critic and not self.state["settled"]:
-            self._settle(self.critic)
+        if self.lessons and not self.state["settled"]:
+            self.lessons.settle()
+            self.state["settled"] = True
         self._save()
         self._export()
         history: list[dict[str, float]] = self.state["history"]
@@ -126,12 +117,11 @@ class Stage:
         reward = self.gallery.reward(observed)
         self.gallery.forget(recipe.warm_up * recipe.prompts * recipe.copies)  # only the warm-up's are asked for again
         draws = collate(drawn, self.policy.writable)
-        shuffle = torch.Generator().manual_seed(_seed(recipe.seed, step, "shuffle"))
+        shuffle = generator_of(recipe.seed, step, "shuffle")
         total = self.gallery.reward.combine(reward.parts, self._weights(draws))
         pace = 1 - step / recipe.steps  # the last steps settle what the first found: noise of a step is averaged out
-        if self.critic:
-            self._appraise(self.critic, prompts, drawn, reward.parts)
-            measured = self._learn_by_critic(self.critic, step, shuffle)
+        if self.lessons:
+            measured = self.lessons.learn(prompts, drawn, self.gallery.reward.in_units(reward.parts), step)
         elif recipe.algorithm == "group":
             measured = self._learn_by_groups(draws, reward.parts, shuffle, pace)
         else:
@@ -158,71 +148,6 @@ class Stage:
         if not self.recipe.preferences:
             return self.recipe.weights
         return reward_weights(draws.shares, self.policy.metrics)
-
-    def _appraise(
-        self, critic: Critic, prompts: Sequence[str], drawn: Sequence[Rollout], parts: Mapping[str, torch.Tensor]
-    ) -> None:
-        """What the critic learns from a step's pictures."""
-        of_each = [prompt for prompt in prompts for _ in range(self.recipe.copies)]
-        lists = [[term.text for term in rollout.answer.terms] for rollout in drawn]
-        critic.learn(of_each, lists, self.gallery.reward.in_units(parts), self.recipe.copies)
-
-    def _learn_by_critic(
-        self, critic: Critic, step: int, shuffle: torch.Generator, pace: float = 1.0
-    ) -> dict[str, float]:
-        """The policy learns to write what the critic finds best now, the best first; for other prompts than the step's,
-        too."""
-        prompts = random.Random(f"{self.recipe.seed}/{step}/taught").sample(
-            self.prompts, min(TAUGHT, len(self.prompts))
-        )
-        prefer = self._preferences(step, len(prompts)) if self.recipe.preferences else None
-        rankings = critic.rank(prompts, self._counting(prefer))
-        lengths = [min(ranking.worthwhile, self.recipe.max_terms) for ranking in rankings]
-        taught = self._recite(prompts, rankings, lengths, prefer)
-        return self.learner.imitate(collate(taught, self.policy.writable), shuffle, pace)
-
-    def _settle(self, critic: Critic) -> None:
-        """The policy catches up with what the critic knows in the end."""
-        for turn in trange(SETTLING, desc="settling", unit="lesson", leave=False):
-            step = self.recipe.steps + turn
-            shuffle = torch.Generator().manual_seed(_seed(self.recipe.seed, step, "shuffle"))
-            self._learn_by_critic(critic, step, shuffle, pace=1 - turn / SETTLING)
-        self.state["settled"] = True
-
-    def _try_out(
-        self, critic: Critic, prompts: Sequence[str], prefer: Sequence[Mapping[str, float]] | None, step: int
-    ) -> list[list[Rollout]]:
-        """For each prompt lists that would be best if what each draw supposes of all terms were true (Thompson 1933):
-        what is likely to be good comes up often, and so does what little is known of. They are of different length,
-        since the best of few terms is not the best of many."""
-        copies, most = self.recipe.copies, self.recipe.max_terms
-        of_each = [prompt for prompt in prompts for _ in range(copies)]
-        told = None if prefer is None else [each for each in prefer for _ in range(copies)]
-        guesses = torch.Generator().manual_seed(_seed(self.recipe.seed, step, "supposed"))
-        rankings = critic.suppose(of_each, self._counting(told), guesses)
-        chance = random.Random(f"{self.recipe.seed}/{step}/lengths")
-        lengths = [min(ranking.worthwhile, chance.randint((most + 1) // 2, most)) for ranking in rankings]
-        drawn = self._recite(of_each, rankings, lengths, told)
-        return [drawn[start : start + copies] for start in range(0, len(drawn), copies)]
-
-    def _recite(
-        self,
-        prompts: Sequence[str],
-        rankings: Sequence[Ranking],
-        lengths: Sequence[int],
-        prefer: Sequence[Mapping[str, float]] | None,
-    ) -> list[Rollout]:
-        lists = [ranking.terms for ranking in rankings]
-        return self.first.recite(
-            prompts, lists, least=lengths, prefer=prefer, max_terms=self.recipe.max_terms, max_tokens=0
-        )
-
-    def _counting(self, prefer: Sequence[Mapping[str, float]] | None) -> Mapping[str, float | torch.Tensor]:
-        """What each metric counts: as the recipe says, or as the preference of each prompt does."""
-        if prefer is None:
-            return self.recipe.weights
-        metrics = self.recipe.metrics
-        return reward_weights(torch.tensor([[weights[name] for name in metrics] for weights in prefer]), metrics)
 
     def _learn_by_groups(
         self, draws: Draws, parts: Mapping[str, torch.Tensor], shuffle: torch.Generator, pace: float
@@ -267,27 +192,22 @@ class Stage:
         """The prompts of a step, and the draws for each."""
         recipe = self.recipe
         prompts = random.Random(f"{recipe.seed}/{step}/prompts").sample(self.prompts, recipe.prompts)
-        prefer = self._preferences(step, recipe.prompts) if recipe.preferences else None
-        if self.critic and step >= recipe.warm_up:
-            return prompts, self._try_out(self.critic, prompts, prefer, step)
+        prefer = None
+        if recipe.preferences:
+            prefer = draw_preferences(recipe.seed, step, recipe.prompts, recipe.metrics)
+        if self.lessons and step >= recipe.warm_up:
+            return prompts, self.lessons.lists(prompts, prefer, step)
         seeds = [
-            [_seed(recipe.seed, step, f"draw {row} {copy}") for copy in range(recipe.copies)]
+            [seed_of(recipe.seed, step, f"draw {row} {copy}") for copy in range(recipe.copies)]
             for row in range(recipe.prompts)
         ]
         drawing = self._drawing(step)
         return prompts, drawing.draw(prompts, seeds, prefer=prefer, max_terms=recipe.max_terms, max_tokens=0)
 
-    def _preferences(self, step: int, rows: int) -> list[dict[str, float]]:
-        """What each of so many prompts of a step shall prefer."""
-        seed, metrics = self.recipe.seed, self.recipe.metrics
-        return [
-            draw_preference(_seed(seed, step, f"preference {row}"), step * rows + row, metrics) for row in range(rows)
-        ]
-
     def _pictures(self, prompts: Sequence[str], groups: Sequence[Sequence[Rollout]], step: int) -> list[Picture]:
         """All draws of a prompt on the same initial noise: what differs is the negative's doing."""
         return [
-            Picture(prompt, rollout.answer.text, _seed(self.recipe.seed, step, f"noise {row}") % 2**31)
+            Picture(prompt, rollout.answer.text, seed_of(self.recipe.seed, step, f"noise {row}") % 2**31)
             for row, (prompt, group) in enumerate(zip(prompts, groups, strict=True))
             for rollout in group
         ]
@@ -320,8 +240,8 @@ class Stage:
         seen = self.gallery.state_dict()
         reward = self.gallery.reward.state_dict()
         tensors = {f"seen|{name}": rows for name, rows in seen.pop("seen").items()}
-        if self.critic:
-            tensors |= {f"critic|{name}": value for name, value in self.critic.state_dict().items()}
+        if self.lessons:
+            tensors |= {f"critic|{name}": value for name, value in self.lessons.state_dict().items()}
         for judge, kept in reward.pop("judges").items():
             tensors |= {f"judge|{judge}|{name}": value for name, value in kept.items()}
         state = {**self.state, "gallery": seen, "reward": reward, "kl_weight": self.adaptive.weight}
@@ -338,8 +258,8 @@ class Stage:
             raise OptionError(f"{folder} was begun with other settings; use another --out or delete it")
         tensors = load_tensors(folder)
         self.gallery.load_state_dict({**state.pop("gallery"), "seen": _of("seen", tensors)})
-        if self.critic:
-            self.critic.load_state_dict(_of("critic", tensors))
+        if self.lessons:
+            self.lessons.load_state_dict(_of("critic", tensors))
         judges: dict[str, dict[str, Any]] = {name: {} for name in self.gallery.reward.judges}
         for name, value in tensors.items():
             if name.startswith("judge|"):
@@ -378,11 +298,6 @@ def _policy(model: Path, generator: Generator, recipe: Recipe) -> Policy:
             f"{model}: knows preferences between {', '.join(preferences.metrics)}, not {', '.join(recipe.metrics)}"
         )
     return Policy(network, writable, generator.settings.anchor, recipe.algorithm == "ppo", preferences)
-
-
-def _seed(*parts: object) -> int:
-    """A seed from several values, the same on every machine."""
-    return random.Random("/".join(map(str, parts))).getrandbits(62)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
