@@ -33,11 +33,11 @@ from training.data.dataset import load_split
 from training.evaluation.approaches import written
 from training.evaluation.intervals import mean_interval
 from training.evaluation.outcome import NONE, Outcome, judge
-from training.rl.recipe import PRESETS
+from training.rl.recipe import PRESETS, Recipe
 from training.world import METRICS, add_world_arguments, open_world
 
 WEIGHTS = dict.fromkeys(METRICS, 1.0)
-RECIPES = {"ppo": "miniature-ppo", "group": "miniature", "critic": "miniature-critic"}
+RECIPES = {"ppo": "miniature-ppo", "group": "miniature-group", "critic": "miniature"}
 """The preset of each algorithm."""
 COLOURS = {"ppo": "#b5651d", "group": "#35689f", "critic": "#3f8f4f"}
 SEEDS = 2
@@ -155,7 +155,7 @@ def _compared(args: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Outcom
     models = {BEGUN_AS: args.model, **{run.name: args.out / run.name / "model" for run in runs}}
     approaches: dict[str, Sequence[str]] = {NONE: [""] * len(prompts)}
     for name, model in models.items():
-        approaches[name] = written(negopt.load(model), prompts, PRESETS["miniature"].max_terms)
+        approaches[name] = written(negopt.load(model), prompts, Recipe.max_terms)
     return judge(open_world(args).gallery(WEIGHTS), prompts, approaches, SEEDS)
 
 

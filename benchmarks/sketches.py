@@ -26,7 +26,7 @@ from training.allocator import keep_freed_memory
 from training.data.dataset import load_split
 from training.evaluation.intervals import Interval, bootstrap
 from training.rl.gallery import Gallery
-from training.rl.recipe import PRESETS
+from training.rl.recipe import Recipe
 from training.samplers import Picture
 from training.world import METRICS, add_world_arguments, open_world
 
@@ -84,7 +84,7 @@ def drawn_pairs(generator: negopt.Generator, prompts: Sequence[str]) -> list[tup
     Raises `OptionError` where that leaves none.
     """
     seeds = [[2 * row, 2 * row + 1] for row in range(len(prompts))]
-    groups = generator.draw(prompts, seeds, max_terms=PRESETS["miniature"].max_terms, max_tokens=0)
+    groups = generator.draw(prompts, seeds, max_terms=Recipe.max_terms, max_tokens=0)
     pairs = [(p, one.answer.text, other.answer.text) for p, (one, other) in zip(prompts, groups, strict=True)]
     different = [pair for pair in pairs if pair[1] != pair[2]]
     if not different:

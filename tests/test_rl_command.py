@@ -128,7 +128,7 @@ def test_an_algorithm_has_its_preset() -> None:
     assert recipe("--algorithm critic") == recipe("--preset critic") == PRESETS["critic"]
     assert recipe("--algorithm ppo") == recipe("--preset paper") == PRESETS["paper"]
     assert recipe("--preset miniature-ppo --algorithm ppo").algorithm == "ppo"
-    with pytest.raises(OptionError, match="--preset miniature is for --algorithm group, not ppo"):
+    with pytest.raises(OptionError, match="--preset miniature is for --algorithm critic, not ppo"):
         recipe("--preset miniature --algorithm ppo")
 
 

@@ -20,7 +20,7 @@ import torch
 import negopt
 from training.data.dataset import load_split
 from training.evaluation.approaches import written
-from training.rl.recipe import PRESETS
+from training.rl.recipe import PRESETS, Recipe
 from training.rl.stage import Stage
 from training.samplers import Picture
 from training.world import add_world_arguments, open_world
@@ -43,19 +43,20 @@ def miniature() -> argparse.Namespace:
     return parser.parse_args(["--sampler", "miniature"])
 
 
-def test_rl_raises_the_reward_of_prompts_that_it_never_saw(tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["miniature", "miniature-group"])
+def test_rl_raises_the_reward_of_prompts_that_it_never_saw(tmp_path: Path, preset: str) -> None:
     data, sft = tmp_path / "data", tmp_path / "sft"
     command(f"miniature people --out {tmp_path / 'pairs.jsonl'} --pairs 4000")
     command(f"data build {tmp_path / 'pairs.jsonl'} --out {data} --near 1 --cap-per-negative 0 --quiet")
     command(f"sft --preset miniature --data {data} --out {sft} --epochs 6")
-    recipe = replace(PRESETS["miniature"], steps=70, weights=WEIGHTS)
+    recipe = replace(PRESETS[preset], steps=70, weights=WEIGHTS)
     gallery = open_world(miniature()).gallery(WEIGHTS)
     Stage(sft / "model", load_split(data, "train")["prompt"], gallery, recipe, tmp_path / "rl").run()
 
     prompts = load_split(data, "test")["prompt"][:96]
 
     def reward(model: Path) -> torch.Tensor:
-        negatives = written(negopt.load(model), prompts, recipe.max_terms)
+        negatives = written(negopt.load(model), prompts, Recipe.max_terms)
         asked = [
             Picture(prompt, negative, seed)
             for prompt, negative in zip(prompts, negatives, strict=True)

@@ -60,9 +60,7 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
         return str(max(2, round(count * scale)))
 
     def learn(name: str, model: str, steps: int, *more: str) -> Step:
-        words = (
-            f"rl --preset miniature-critic --model {out / model / 'model'} --sampler {sampler} --prompts {out / 'data'}"
-        )
+        words = f"rl --preset miniature --model {out / model / 'model'} --sampler {sampler} --prompts {out / 'data'}"
         words += f" --sampler-steps {SKETCHED_IN}"
         return Step(name, (*words.split(), "--out", str(out / name), "--steps", of(steps), *more), (model,))
 
