@@ -96,9 +96,10 @@ class Stage:
                 if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     self._save()
                     saved = time.monotonic()
-        if self.lessons and not self.state["settled"]:
-            self.lessons.settle()
-            self.state["settled"] = True
+            if self.lessons and not self.state["settled"]:
+                self.lessons.settle()
+                self.state["settled"] = True
+                log.sheet(self.state["step"], self._write)  # in place of what it was before
         self._save()
         self._export()
         history: list[dict[str, float]] = self.state["history"]
