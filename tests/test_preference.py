@@ -290,7 +290,7 @@ EITHER = replace(
 )
 
 
-BY_CRITIC = replace(EITHER, algorithm="critic", copies=4, learning=Learning(learning_rate=3e-3, kl_weight=0.1))
+BY_CRITIC = replace(EITHER, algorithm="critic", copies=4, learning=Learning(learning_rate=3e-3))
 
 
 def stage(model: Path, out: Path, recipe: Recipe = EITHER) -> Stage:

@@ -63,7 +63,7 @@ GROUP = Recipe(
 PPO = replace(
     GROUP, algorithm="ppo", copies=1, steps=30, warm_up=6, learning=Learning(learning_rate=3e-3, kl_weight=0.01)
 )
-CRITIC = replace(GROUP, algorithm="critic", copies=4, learning=Learning(learning_rate=3e-3, kl_weight=0.2))
+CRITIC = replace(GROUP, algorithm="critic", copies=4, learning=Learning(learning_rate=3e-3))
 
 
 @pytest.fixture(scope="module")

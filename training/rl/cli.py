@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--copies", type=int, help="draws for each prompt, compared with each other")
     parser.add_argument("--max-terms", type=int, help="the most terms of a negative prompt")
     parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--kl-weight", type=float, help="price of a nat of divergence from the first policy")
+    parser.add_argument(
+        "--kl-weight", type=float, help="price of a nat of divergence from the first policy (critic: none)"
+    )
     parser.add_argument("--seed", type=int)
 
 
