@@ -45,8 +45,6 @@ SEEDS = 2
 BEGUN_AS = "what all began as"
 SMOOTHED = 512
 """Draws over which a reward is averaged: their mean is known to about 0.08."""
-DRAWS = 64
-"""Pictures that a step asks for, in all algorithms."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         learned = dict(zip(runs, pool.map(partial(_learn, args), runs), strict=True))
     units = learned[runs[0]]["units"]
-    curves = {run: curve_of(result["history"], units) for run, result in learned.items()}
+    curves = {run: curve_of(result["history"], units, result["draws"]) for run, result in learned.items()}
     _plot(curves, args.out / "curves.png")
     rows = figures_of(_compared(args, runs), {run: result["made"] for run, result in learned.items()})
     write_text(args.out / "figures.json", json.dumps({"rows": rows, "machine": machine()}, indent=1) + "\n")
@@ -135,18 +133,19 @@ def _one_thread() -> None:
 
 
 def _learn(args: argparse.Namespace, run: Run) -> dict[str, Any]:
-    """The run's history, and the mean and spread of each judge's scores in its warm-up."""
+    """The run's history, the draws of a step, and the mean and spread of each judge's scores in its warm-up."""
     from training.rl.stage import Stage
 
     recipe = PRESETS[RECIPES[run.algorithm]]
     if rate := args.rates.get(run.algorithm):
         recipe = replace(recipe, learning=replace(recipe.learning, learning_rate=rate))
-    steps = max(1, int(args.pictures * args.compare[run.algorithm]) // DRAWS)
+    draws = recipe.prompts * recipe.copies
+    steps = max(1, int(args.pictures * args.compare[run.algorithm]) // draws)
     recipe = replace(recipe, seed=run.seed, steps=steps, weights=WEIGHTS)
     gallery = open_world(args).gallery(WEIGHTS)
     prompts = list(load_split(args.prompts, "train")["prompt"])
     history = Stage(args.model, prompts, gallery, recipe, args.out / run.name).run()
-    return {"history": history, "units": gallery.reward.normal, "made": gallery.made}
+    return {"history": history, "units": gallery.reward.normal, "made": gallery.made, "draws": draws}
 
 
 def _compared(args: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Outcome]:
@@ -159,10 +158,10 @@ def _compared(args: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Outcom
     return judge(open_world(args).gallery(WEIGHTS), prompts, approaches, SEEDS)
 
 
-def curve_of(history: Sequence[Mapping[str, float]], units: Mapping[str, tuple[float, float]]) -> Curve:
-    """The reward of a history's steps in these units."""
+def curve_of(history: Sequence[Mapping[str, float]], units: Mapping[str, tuple[float, float]], draws: int) -> Curve:
+    """The reward of a history's steps, each of so many draws, in these units."""
     paid = [sum((step[name] - mean) / spread for name, (mean, spread) in units.items()) for step in history]
-    last = SMOOTHED // DRAWS
+    last = SMOOTHED // draws
     smooth = [statistics.fmean(paid[max(0, end - last) : end]) for end in range(1, len(paid) + 1)]
     return Curve([int(step["pictures"]) for step in history][last - 1 :], smooth[last - 1 :])
 

@@ -300,16 +300,19 @@ class Generator:
         checked = Options.of(options)
         wanted = [len(terms) for terms in lists] if least is None else least
         tasks = self._preferring(prompts, prefer, checked)
-        return [self._recited(*each) for each in zip(tasks, lists, wanted, strict=True)]
+        known = list({term: None for terms in lists for term in terms})
+        ids_of = dict(zip(known, self.tokenizer.encode_terms(known), strict=True))
+        return [self._recited(*each, ids_of) for each in zip(tasks, lists, wanted, strict=True)]
 
-    def _recited(self, task: Task, terms: Sequence[str], wanted: int) -> Rollout:
+    def _recited(self, task: Task, terms: Sequence[str], wanted: int, ids_of: Mapping[str, Sequence[int]]) -> Rollout:
         rule = RecordingRule(TermRule(self._vocabulary, task, self._count, self._spelled))
         rule.begin(torch.zeros(self.network.config.vocab_size, device=self.network.device))
         end, written = self.network.config.eos_token_id, 0
         tokens: list[int] = []
-        for text, ids in zip(terms, self.tokenizer.encode_terms(terms), strict=True):
+        for text in terms:
             if written >= wanted and rule.permits(end):
                 break
+            ids = ids_of[text]
             if written < task.most and rule.permits(ids[0]) and not task.conflicts.forbids(text):
                 for token in (*(self.tokenizer.between if tokens else ()), *ids):
                     tokens.append(token)

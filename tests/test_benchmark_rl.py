@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.rl import BEGUN_AS, DRAWS, SMOOTHED, Run, _parser, curve_of, figures_of, line_of
+from benchmarks.rl import BEGUN_AS, SMOOTHED, Run, _parser, curve_of, figures_of, line_of
 from training.evaluation.outcome import Outcome
 
 UNITS = {"aesthetics": (5.0, 2.0), "fidelity": (1.0, 0.5)}
 
 
 def test_a_curve_is_the_mean_of_the_last_draws_in_common_units() -> None:
-    last = SMOOTHED // DRAWS
+    last = SMOOTHED // 64
     history = [{"pictures": 64.0 * (n + 1), "aesthetics": 5.0 + 2 * n, "fidelity": 1.0} for n in range(last + 1)]
-    curve = curve_of(history, UNITS)
+    curve = curve_of(history, UNITS, draws=64)
     assert list(curve.pictures) == [64 * last, 64 * (last + 1)]
     assert list(curve.reward) == [(last - 1) / 2, (last + 1) / 2]
 

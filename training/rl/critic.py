@@ -32,12 +32,20 @@ class Ranking:
     """All terms for one prompt, the best first."""
 
     terms: list[str]
-    worthwhile: int
-    """How many of them make pictures better."""
+    worths: list[float]
+    """What each adds to the reward."""
+    any_list: float
+    """What it adds that anything is written at all: most often less than nothing."""
+
+    def length(self, most: int) -> int:
+        """How many terms to write, at most `most`: those that are worth writing, or none if they do not make up for
+        what any list costs."""
+        worthwhile = [worth for worth in self.worths[:most] if worth > WORTHWHILE]
+        return len(worthwhile) if self.any_list + sum(worthwhile) > 0 else 0
 
 
 class Critic:
-    """What each of some terms adds to each of `metrics`."""
+    """What each of some terms adds to each of `metrics`, and what it adds that there is a list, whatever it says."""
 
     def __init__(
         self,
@@ -52,17 +60,18 @@ class Critic:
         self.terms = [term for term, _ in Counter(terms).most_common(TERMS)]
         self._columns = {term_key(term): column for column, term in enumerate(self.terms)}
         self._words = {token: column for column, token in enumerate(_telling([set(read(p)) for p in prompts])[:WORDS])}
-        self._appraisal = Appraisal(len(self.terms), len(self._words), len(self.metrics))
+        self._appraisal = Appraisal(len(self.terms) + 1, len(self._words), len(self.metrics))  # the last: any list
 
     def learn(
         self, prompts: Sequence[str], lists: Sequence[Sequence[str]], scores: Mapping[str, torch.Tensor], copies: int
     ) -> None:
         """Take note of lists of terms, the `copies` for a prompt side by side, and of their scores [B] in each metric;
         `prompts` has that of each list."""
-        drawn = torch.zeros(len(lists), len(self.terms))
+        drawn = torch.zeros(len(lists), len(self.terms) + 1)
         for row, terms in enumerate(lists):
             keys = map(term_key, terms)
             drawn[row, [self._columns[key] for key in keys if key in self._columns]] = 1
+            drawn[row, -1] = float(bool(terms))
         answers = torch.stack([scores[name] for name in self.metrics], 1)
         self._appraisal.learn(drawn, self._told(prompts), answers, copies)
 
@@ -90,11 +99,12 @@ class Critic:
     def _ranked(self, worths: torch.Tensor, weights: Weights) -> list[Ranking]:
         counting = [torch.as_tensor(weights.get(name, 0.0)).expand(len(worths)) for name in self.metrics]
         totals = torch.einsum("bvm,bm->bv", worths, torch.stack(counting, 1).float())
-        orders = totals.argsort(dim=1, descending=True, stable=True).tolist()
-        counts = (totals > WORTHWHILE).sum(1).tolist()
+        of_terms, any_list = totals[:, :-1].sort(dim=1, descending=True, stable=True), totals[:, -1]
         return [
-            Ranking([self.terms[column] for column in order], count)
-            for order, count in zip(orders, counts, strict=True)
+            Ranking([self.terms[column] for column in order], each, any_one)
+            for order, each, any_one in zip(
+                of_terms.indices.tolist(), of_terms.values.tolist(), any_list.tolist(), strict=True
+            )
         ]
 
 

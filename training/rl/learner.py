@@ -95,19 +95,18 @@ class Learner:
 
     def imitate(self, draws: Draws, shuffle: torch.Generator, pace: float = 1.0) -> dict[str, float]:
         """Learn to write what was drawn, wherever it came from: the cross entropy of its tokens falls. Otherwise as
-        `update`."""
-        sums: defaultdict[str, list[float]] = defaultdict(list)
+        `update`, but "kl" and "entropy" are those of the last draws: nothing is learned from them."""
+        losses = []
         for rows in self._minibatches(draws, shuffle, pace):
             part = draws.rows(rows)
             scored = self.policy(part)
             loss = -masked_mean(scored.log_probs, part.mask)
             self._descend(loss)
-            with torch.no_grad():
-                kl = masked_mean(divergence(scored.distributions, self.reference(part).distributions), part.mask)
-                spread = masked_mean(entropy(scored.distributions), part.mask)
-            for name, value in {"policy_loss": loss, "kl": kl, "entropy": spread}.items():
-                sums[name].append(value.item())
-        return _means(sums)
+            losses.append(loss.item())
+        with torch.no_grad():
+            kl = masked_mean(divergence(scored.distributions, self.reference(part).distributions), part.mask)
+            spread = masked_mean(entropy(scored.distributions), part.mask)
+        return {"policy_loss": sum(losses) / len(losses), "kl": kl.item(), "entropy": spread.item()}
 
     def _minibatches(self, draws: Draws, shuffle: torch.Generator, pace: float) -> Iterator[torch.Tensor]:
         """The rows that go together, epoch after epoch."""

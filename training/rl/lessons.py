@@ -26,8 +26,11 @@ from .seeds import generator_of, seed_of
 
 TAUGHT = 256
 """Prompts of a lesson; they cost no pictures."""
-SETTLING = 50
+SETTLING = 100
 """Lessons once the critic has seen all pictures: until then the network is always a little behind."""
+PLAIN = 2
+"""Of every so many prompts of a step one has a draw without a list: what any list costs shows only beside none, and
+guesses at the best of many terms never call for none."""
 SHOWN = 1_000
 """Prompts that show which words are common, and a quarter of them which terms the first policy writes."""
 
@@ -63,7 +66,8 @@ class Lessons:
         random_numbers = generator_of(self._recipe.seed, step, "supposed")
         rankings = self._critic.suppose(of_each, self._counting(told), random_numbers)
         chance = random.Random(f"{self._recipe.seed}/{step}/lengths")
-        lengths = [min(ranking.worthwhile, chance.randint((most + 1) // 2, most)) for ranking in rankings]
+        lengths = [ranking.length(chance.randint((most + 1) // 2, most)) for ranking in rankings]
+        lengths[:: PLAIN * copies] = [0] * len(lengths[:: PLAIN * copies])
         recited = self._recite(of_each, rankings, lengths, told)
         return [recited[start : start + copies] for start in range(0, len(recited), copies)]
 
@@ -95,7 +99,7 @@ class Lessons:
         prompts = chance.sample(self._prompts, min(TAUGHT, len(self._prompts)))
         prefer = draw_preferences(recipe.seed, lesson, len(prompts), recipe.metrics) if recipe.preferences else None
         rankings = self._critic.rank(prompts, self._counting(prefer))
-        lengths = [min(ranking.worthwhile, recipe.max_terms) for ranking in rankings]
+        lengths = [ranking.length(recipe.max_terms) for ranking in rankings]
         draws = collate(self._recite(prompts, rankings, lengths, prefer), self._learner.policy.writable)
         return self._learner.imitate(draws, generator_of(recipe.seed, lesson, "shuffle"), pace)
 
