@@ -200,7 +200,7 @@ def test_nothing_is_written_where_any_list_does_harm(tmp_path: Path) -> None:
 
 
 def test_a_list_must_make_up_for_what_any_list_costs() -> None:
-    ranking = Ranking(["text", "blurry", "logo"], [0.5, 0.3, 0.01], any_list=-0.6)
+    ranking = Ranking(["text", "blurry", "logo"], [0.5, 0.3, 0.01], besides=-0.6)
     assert ranking.length(3) == ranking.length(2) == 2  # 0.01 is not worth a term
     assert ranking.length(1) == 0
-    assert replace(ranking, any_list=0.1).length(1) == 1
+    assert replace(ranking, besides=0.1).length(1) == 1

@@ -62,8 +62,8 @@ class Recipe:
 TEACHING = Learning(epochs=1, minibatches=4)
 """How a critic's policy learns: what it is taught is new in each step, so each is used once."""
 CRITIC = Recipe(algorithm="critic", prompts=16, copies=4, warm_up=4, kl_limit=300.0, learning=TEACHING)
-"""A step asks for as many pictures as a group's, of more prompts: what is known of one speaks of others, too. But of two
-copies half of what they say goes into what they have in common, of four a quarter. What is taught is far from what
+"""A step asks for as many pictures as a group's, of more prompts: what is known of one speaks of others, too. But of
+two copies half of what they say goes into what they have in common; of four, a quarter. What is taught is far from what
 people write, and stays in the language all the same."""
 
 PRESETS = {
