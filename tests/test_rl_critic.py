@@ -204,3 +204,20 @@ def test_a_list_must_make_up_for_what_any_list_costs() -> None:
     assert ranking.length(3) == ranking.length(2) == 2  # 0.01 is not worth a term
     assert ranking.length(1) == 0
     assert replace(ranking, besides=0.1).length(1) == 1
+
+
+def test_what_was_thought_best_and_fell_short_is_not_written(tmp_path: Path) -> None:
+    """A list does good as long as it is one of many that are tried out, and harm as the one that is thought best."""
+    critic = critic_of(negopt.load(tiny_policy(tmp_path, anchor=0.0)))
+    prompts, lists = ["a face"] * 2, [[], ["logo"]]
+    for _ in range(30):
+        critic.learn(prompts, lists, {"reward": torch.tensor([0.0, 1.0]), "other": torch.zeros(2)}, copies=2)
+    assert critic.rank(["a face"], {"reward": 1.0})[0].length(5) == 1
+    for _ in range(60):
+        fallen = {"reward": torch.tensor([0.0, -1.0]), "other": torch.zeros(2)}
+        critic.learn(prompts, lists, fallen, copies=2, best=slice(1, None, 2))
+    (thought_best,) = critic.rank(["a face"], {"reward": 1.0})
+    (guessed,) = critic.suppose(["a face"], {"reward": 1.0}, torch.Generator().manual_seed(0))
+    assert thought_best.terms[0] == guessed.terms[0] == "logo"
+    assert thought_best.length(5) == 0
+    assert guessed.length(5) >= 1

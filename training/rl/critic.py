@@ -21,10 +21,11 @@ TERMS, WORDS = 64, 64
 TOLD = 0.7
 """What a prompt's word says beside what is told of every prompt, 1: a worth hangs less on a word than on the term."""
 MOST_TOLD = 2.0
-"""Of how long a prompt is: one of a thousand words must not outweigh all others."""
-NONE = slice(0)
+"""Of how long a prompt is, either way: one of a thousand words must not outweigh all others."""
 WORTHWHILE = 0.03
 """What a term must add to the reward, in its spreads, to be written."""
+NONE = slice(0)
+"""No rows."""
 
 Weights = Mapping[str, float | torch.Tensor]
 """What each metric counts: one number, or one a prompt, [B]."""
@@ -115,7 +116,7 @@ class Critic:
             tokens = self._read(prompt)
             told[row, [self._words[token] for token in set(tokens) if token in self._words]] = TOLD
             told[row, -1] = TOLD * (len(tokens) - self._usual) / self._varied
-        return told.clamp(max=MOST_TOLD)
+        return told.clamp(-MOST_TOLD, MOST_TOLD)
 
     def _ranked(self, worths: torch.Tensor, weights: Weights, besides: int) -> list[Ranking]:
         """`besides`: how many of the last two columns count."""
