@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class Guard:
         for family in families:
             self._add_family(family)
         self.meaning = lru_cache(maxsize=65536)(self._meaning)
+        self._conflicts = lru_cache(maxsize=4096)(partial(Conflicts, self))
 
     @classmethod
     def default(cls) -> Guard:
@@ -89,7 +90,7 @@ class Guard:
 
     def conflicts(self, prompt: Prompt, avoid: Sequence[str] = ()) -> Conflicts:
         """What `prompt` forbids, and `avoid`: its terms, their inflections and their families."""
-        return Conflicts(self, prompt, avoid)
+        return self._conflicts(prompt, tuple(avoid))
 
     def families_asked_for(self, said: Said) -> set[str]:
         """The families that some phrases ask for."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from transformers import T5ForConditionalGeneration
 import negopt
 from tests.tiny_policy import PROMPTS, TERMS, tiny_policy
 from training.rl.appraisal import Appraisal
-from training.rl.critic import Critic, Ranking
+from training.rl.critic import Critic
 from training.rl.learner import Learner, Learning, as_generator
 from training.rl.policy import Policy, collate
 
@@ -141,7 +140,7 @@ def test_a_critic_tells_prompts_apart_and_the_policy_is_taught(tmp_path: Path) -
     best = [set(ranking.terms[:2]) for ranking in rankings]
     assert all("blurry" in terms for terms in best)
     assert ["logo" in terms for terms in best] == [True, False, False, False]
-    assert all(1 <= ranking.length(len(TERMS)) < len(TERMS) for ranking in rankings)
+    assert all(1 <= ranking.worthwhile < len(TERMS) for ranking in rankings)
     opposite = critic.rank(PROMPTS, {"other": 1.0})
     assert [ranking.terms for ranking in opposite] == [ranking.terms[::-1] for ranking in rankings]
 
@@ -174,50 +173,5 @@ def test_each_prompt_by_its_own_weights(tmp_path: Path) -> None:
     shares = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     for_reward, for_other = critic.rank(["a face"] * 2, {"reward": shares[0], "other": shares[1]})
     assert for_reward.terms[0] == for_other.terms[-1] == "logo"
-    assert for_reward.length(5) == 1
-    assert for_other.length(5) == 0
-
-
-def test_nothing_is_written_where_any_list_does_harm(tmp_path: Path) -> None:
-    """Any list costs 1, and only for a face there is a term that makes up for it."""
-    critic = critic_of(negopt.load(tiny_policy(tmp_path, anchor=0.0)))
-    noise = torch.Generator().manual_seed(0)
-    prompts, empty = [prompt for prompt in PROMPTS for _ in range(4)], 0
-    for _ in range(60):
-        lists = [ranking.terms[: ranking.length(3)] for ranking in critic.suppose(prompts, {"reward": 1.0}, noise)]
-        empty += sum(not terms for terms in lists)
-        rewards = torch.tensor(
-            [2.0 * ("logo" in terms and prompt == "a face") - bool(terms)
-             for prompt, terms in zip(prompts, lists, strict=True)]
-        )  # fmt: skip
-        rewards += 0.3 * torch.randn(len(lists), generator=noise)
-        critic.learn(prompts, lists, {"reward": rewards, "other": rewards}, copies=4)
-    assert empty > 100  # it was tried out
-    face, *others = critic.rank(PROMPTS, {"reward": 1.0})
-    assert face.terms[0] == "logo"
-    assert face.length(3) >= 1
-    assert [ranking.length(3) for ranking in others] == [0] * len(others)
-
-
-def test_a_list_must_make_up_for_what_any_list_costs() -> None:
-    ranking = Ranking(["text", "blurry", "logo"], [0.5, 0.3, 0.01], besides=-0.6)
-    assert ranking.length(3) == ranking.length(2) == 2  # 0.01 is not worth a term
-    assert ranking.length(1) == 0
-    assert replace(ranking, besides=0.1).length(1) == 1
-
-
-def test_what_was_thought_best_and_fell_short_is_not_written(tmp_path: Path) -> None:
-    """A list does good as long as it is one of many that are tried out, and harm as the one that is thought best."""
-    critic = critic_of(negopt.load(tiny_policy(tmp_path, anchor=0.0)))
-    prompts, lists = ["a face"] * 2, [[], ["logo"]]
-    for _ in range(30):
-        critic.learn(prompts, lists, {"reward": torch.tensor([0.0, 1.0]), "other": torch.zeros(2)}, copies=2)
-    assert critic.rank(["a face"], {"reward": 1.0})[0].length(5) == 1
-    for _ in range(60):
-        fallen = {"reward": torch.tensor([0.0, -1.0]), "other": torch.zeros(2)}
-        critic.learn(prompts, lists, fallen, copies=2, best=slice(1, None, 2))
-    (thought_best,) = critic.rank(["a face"], {"reward": 1.0})
-    (guessed,) = critic.suppose(["a face"], {"reward": 1.0}, torch.Generator().manual_seed(0))
-    assert thought_best.terms[0] == guessed.terms[0] == "logo"
-    assert thought_best.length(5) == 0
-    assert guessed.length(5) >= 1
+    assert for_reward.worthwhile == 1
+    assert for_other.worthwhile == 0

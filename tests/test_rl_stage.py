@@ -126,21 +126,6 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_a_critic_looks_at_the_least_that_can_be_written_and_at_what_it_thinks_best(
-    model: Path, tmp_path: Path
-) -> None:
-    """For every second prompt. What it thinks best is the same for the same prompt; guesses differ."""
-    learning = stage(model, tmp_path, replace(CRITIC, steps=3, max_terms=3))
-    learning.run()
-    assert learning.lessons is not None
-    groups = learning.lessons.lists(["a face"] * 8, None, step=3)
-    lists = [[tuple(term.text for term in rollout.answer.terms) for rollout in group] for group in groups]
-    assert {len(group[0]) for group in lists[::2]} == {1}  # the plan of this model wants one
-    assert max(len(group[0]) for group in lists[1::2]) > 1
-    assert len({group[1] for group in lists[::2]}) == 1
-    assert len({group[1] for group in lists[1::2]}) > 1
-
-
 def test_a_run_with_other_settings_is_not_taken_over(model: Path, tmp_path: Path) -> None:
     stage(model, tmp_path, replace(GROUP, steps=1)).run()
     with pytest.raises(OptionError, match="other settings"):

@@ -21,9 +21,9 @@ from training.atomic import write_text
 from training.evaluation.claims import LEARNED, SPECIALISTS, claims_of, read_table
 from training.steps import Step, run_all
 
-STEPS, WITHOUT_SFT = 160, 80
+STEPS, WITHOUT_SFT = 300, 160
 """Steps of RL: for every weighting at once, and without SFT."""
-ALONE = {"fidelity": 130, "alignment": 90, "aesthetics": 70}
+ALONE = {"fidelity": 320, "alignment": 200, "aesthetics": 160}
 """Steps of RL for each metric alone: the less a single picture says of it, the more. The longest comes first, so that
 no core is left over at the end."""
 SKETCHED_IN = 5

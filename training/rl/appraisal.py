@@ -19,9 +19,8 @@ import torch
 PRIOR = 10.0
 """Draws whose noise a worth must overcome: how much larger the noise of a draw is than a worth is likely to be, in
 squares; at first, until the regression knows better."""
-BETWEEN = 3
-"""Batches of draws between two steps towards how far terms and words matter. It takes 20 or more, and as long as too
-much is thought to matter, what noise says is believed."""
+BETWEEN = 10
+"""Batches of draws between two estimates of how far terms and words matter."""
 LEAST, MOST = 1.0, 1e4
 """Bounds of `PRIOR`'s successors."""
 

@@ -20,12 +20,8 @@ TERMS, WORDS = 64, 64
 """The most terms that are judged, and the most words that prompts are told apart by."""
 TOLD = 0.7
 """What a prompt's word says beside what is told of every prompt, 1: a worth hangs less on a word than on the term."""
-MOST_TOLD = 2.0
-"""Of how long a prompt is, either way: one of a thousand words must not outweigh all others."""
 WORTHWHILE = 0.03
 """What a term must add to the reward, in its spreads, to be written."""
-NONE = slice(0)
-"""No rows."""
 
 Weights = Mapping[str, float | torch.Tensor]
 """What each metric counts: one number, or one a prompt, [B]."""
@@ -36,26 +32,12 @@ class Ranking:
     """All terms for one prompt, the best first."""
 
     terms: list[str]
-    worths: list[float]
-    """What each adds to the reward."""
-    besides: float
-    """What a list adds besides its terms: most often less than nothing."""
-
-    def worthwhile(self, most: int) -> int:
-        """How many terms are worth writing, of the best `most`."""
-        return sum(worth > WORTHWHILE for worth in self.worths[:most])
-
-    def length(self, most: int) -> int:
-        """How many terms to write, at most `most`: those that are worth it, or none if they do not make up for what a
-        list costs."""
-        count = self.worthwhile(most)
-        return count if self.besides + sum(self.worths[:count]) > 0 else 0
+    worthwhile: int
+    """How many of them make pictures better."""
 
 
 class Critic:
-    """What each of some terms adds to each of `metrics`, and what a list adds besides: that there is one, whatever it
-    says; and that it is the one that is thought best, for what is thought best is more often overrated than not, and
-    the best terms do much of the same."""
+    """What each of some terms adds to each of `metrics`."""
 
     def __init__(
         self,
@@ -70,38 +52,27 @@ class Critic:
         self.terms = [term for term, _ in Counter(terms).most_common(TERMS)]
         self._columns = {term_key(term): column for column, term in enumerate(self.terms)}
         self._words = {token: column for column, token in enumerate(_telling([set(read(p)) for p in prompts])[:WORDS])}
-        lengths = torch.tensor([float(len(read(prompt))) for prompt in prompts])
-        self._usual, self._varied = lengths.mean().item(), max(lengths.std(correction=0).item(), 1e-6)
-        # The last two columns: any list, and the best one. The last word: how much the prompt says.
-        self._appraisal = Appraisal(len(self.terms) + 2, len(self._words) + 1, len(self.metrics))
+        self._appraisal = Appraisal(len(self.terms), len(self._words), len(self.metrics))
 
     def learn(
-        self,
-        prompts: Sequence[str],
-        lists: Sequence[Sequence[str]],
-        scores: Mapping[str, torch.Tensor],
-        copies: int,
-        best: slice = NONE,
+        self, prompts: Sequence[str], lists: Sequence[Sequence[str]], scores: Mapping[str, torch.Tensor], copies: int
     ) -> None:
         """Take note of lists of terms, the `copies` for a prompt side by side, and of their scores [B] in each metric;
-        `prompts` has that of each list. `best`: which of them were written because `rank` thought so."""
-        drawn = torch.zeros(len(lists), len(self.terms) + 2)
+        `prompts` has that of each list."""
+        drawn = torch.zeros(len(lists), len(self.terms))
         for row, terms in enumerate(lists):
             keys = map(term_key, terms)
             drawn[row, [self._columns[key] for key in keys if key in self._columns]] = 1
-            drawn[row, -2] = float(bool(terms))
-        drawn[best, -1] = drawn[best, -2]
         answers = torch.stack([scores[name] for name in self.metrics], 1)
         self._appraisal.learn(drawn, self._told(prompts), answers, copies)
 
     def rank(self, prompts: Sequence[str], weights: Weights) -> list[Ranking]:
         """The terms for each prompt by what each most likely adds to the reward, where metrics count `weights`."""
-        return self._ranked(self._appraisal.worths(self._told(prompts)), weights, besides=2)
+        return self._ranked(self._appraisal.worths(self._told(prompts)), weights)
 
     def suppose(self, prompts: Sequence[str], weights: Weights, random: torch.Generator) -> list[Ranking]:
-        """As `rank`, but by what each might add: a guess for each prompt, as wide as what was seen leaves open. It is
-        a guess, and not held to be overrated."""
-        return self._ranked(self._appraisal.supposed(self._told(prompts), random), weights, besides=1)
+        """As `rank`, but by what each might add: a guess for each prompt, as wide as what was seen leaves open."""
+        return self._ranked(self._appraisal.supposed(self._told(prompts), random), weights)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         return self._appraisal.state_dict()
@@ -110,25 +81,20 @@ class Critic:
         self._appraisal.load_state_dict(state)
 
     def _told(self, prompts: Sequence[str]) -> torch.Tensor:
-        """float32 [B, K]: which words stand in each prompt, and how long it is beside others."""
-        told = torch.zeros(len(prompts), len(self._words) + 1)
+        """float32 [B, K]: which words stand in each prompt."""
+        told = torch.zeros(len(prompts), len(self._words))
         for row, prompt in enumerate(prompts):
-            tokens = self._read(prompt)
-            told[row, [self._words[token] for token in set(tokens) if token in self._words]] = TOLD
-            told[row, -1] = TOLD * (len(tokens) - self._usual) / self._varied
-        return told.clamp(-MOST_TOLD, MOST_TOLD)
+            told[row, [self._words[token] for token in set(self._read(prompt)) if token in self._words]] = TOLD
+        return told
 
-    def _ranked(self, worths: torch.Tensor, weights: Weights, besides: int) -> list[Ranking]:
-        """`besides`: how many of the last two columns count."""
+    def _ranked(self, worths: torch.Tensor, weights: Weights) -> list[Ranking]:
         counting = [torch.as_tensor(weights.get(name, 0.0)).expand(len(worths)) for name in self.metrics]
         totals = torch.einsum("bvm,bm->bv", worths, torch.stack(counting, 1).float())
-        of_terms = totals[:, :-2].sort(dim=1, descending=True, stable=True)
-        of_lists = totals[:, -2:][:, :besides].sum(1)
+        orders = totals.argsort(dim=1, descending=True, stable=True).tolist()
+        counts = (totals > WORTHWHILE).sum(1).tolist()
         return [
-            Ranking([self.terms[column] for column in order], each, beside)
-            for order, each, beside in zip(
-                of_terms.indices.tolist(), of_terms.values.tolist(), of_lists.tolist(), strict=True
-            )
+            Ranking([self.terms[column] for column in order], count)
+            for order, count in zip(orders, counts, strict=True)
         ]
 
 

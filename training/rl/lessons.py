@@ -17,7 +17,7 @@ from negopt.errors import OptionError
 from negopt.generator import Generator
 from negopt.rollout import Rollout
 
-from .critic import NONE, Critic, Ranking, Weights
+from .critic import Critic, Ranking, Weights
 from .learner import Learner
 from .policy import collate
 from .preferences import draw_preferences, reward_weights
@@ -26,12 +26,8 @@ from .seeds import generator_of, seed_of
 
 TAUGHT = 256
 """Prompts of a lesson; they cost no pictures."""
-SETTLING = 100
+SETTLING = 50
 """Lessons once the critic has seen all pictures: until then the network is always a little behind."""
-PLAIN = 2
-"""Of every so many prompts of a step one has a draw without a list and one of the list that is thought best: what lists
-cost shows only beside none, guesses at the best of many terms never call for none, and what is thought best must show
-what it is worth."""
 SHOWN = 1_000
 """Prompts that show which words are common, and a quarter of them which terms the first policy writes."""
 
@@ -47,7 +43,6 @@ class Lessons:
         `OptionError` if `first` writes nothing for them."""
         self._recipe, self._prompts, self._first, self._learner = recipe, prompts, first, learner
         self._critic = Critic(self._terms(), prompts[:SHOWN], first.read, recipe.metrics)
-        self._plain, self._best = (slice(copy, None, PLAIN * recipe.copies) for copy in (0, 1))
 
     def _terms(self) -> list[str]:
         writing = self._prompts[: SHOWN // 4]
@@ -65,13 +60,10 @@ class Lessons:
         copies, most = self._recipe.copies, self._recipe.max_terms
         of_each = [prompt for prompt in prompts for _ in range(copies)]
         told = None if prefer is None else [each for each in prefer for _ in range(copies)]
-        counting, random_numbers = self._counting(told), generator_of(self._recipe.seed, step, "supposed")
-        rankings = self._critic.suppose(of_each, counting, random_numbers)
+        random_numbers = generator_of(self._recipe.seed, step, "supposed")
+        rankings = self._critic.suppose(of_each, self._counting(told), random_numbers)
         chance = random.Random(f"{self._recipe.seed}/{step}/lengths")
-        lengths = [ranking.length(chance.randint((most + 1) // 2, most)) for ranking in rankings]
-        lengths[self._plain] = [0] * len(lengths[self._plain])
-        rankings[self._best] = self._critic.rank(of_each, counting)[self._best]
-        lengths[self._best] = [ranking.worthwhile(most) for ranking in rankings[self._best]]
+        lengths = [min(ranking.worthwhile, chance.randint((most + 1) // 2, most)) for ranking in rankings]
         recited = self._recite(of_each, rankings, lengths, told)
         return [recited[start : start + copies] for start in range(0, len(recited), copies)]
 
@@ -82,8 +74,7 @@ class Lessons:
         for other prompts than the step's, too. Returns what was measured."""
         of_each = [prompt for prompt in prompts for _ in range(self._recipe.copies)]
         written = [[term.text for term in rollout.answer.terms] for rollout in drawn]
-        best = self._best if step >= self._recipe.warm_up else NONE  # until then the first policy draws
-        self._critic.learn(of_each, written, scores, self._recipe.copies, best)
+        self._critic.learn(of_each, written, scores, self._recipe.copies)
         return self._teach(step)
 
     def settle(self) -> None:
@@ -104,7 +95,7 @@ class Lessons:
         prompts = chance.sample(self._prompts, min(TAUGHT, len(self._prompts)))
         prefer = draw_preferences(recipe.seed, lesson, len(prompts), recipe.metrics) if recipe.preferences else None
         rankings = self._critic.rank(prompts, self._counting(prefer))
-        lengths = [ranking.length(recipe.max_terms) for ranking in rankings]
+        lengths = [min(ranking.worthwhile, recipe.max_terms) for ranking in rankings]
         draws = collate(self._recite(prompts, rankings, lengths, prefer), self._learner.policy.writable)
         return self._learner.imitate(draws, generator_of(recipe.seed, lesson, "shuffle"), pace)
 
