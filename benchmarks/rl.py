@@ -161,7 +161,7 @@ def _compared(args: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Outcom
 def curve_of(history: Sequence[Mapping[str, float]], units: Mapping[str, tuple[float, float]], draws: int) -> Curve:
     """The reward of a history's steps, each of so many draws, in these units."""
     paid = [sum((step[name] - mean) / spread for name, (mean, spread) in units.items()) for step in history]
-    last = SMOOTHED // draws
+    last = max(1, SMOOTHED // draws)
     smooth = [statistics.fmean(paid[max(0, end - last) : end]) for end in range(1, len(paid) + 1)]
     return Curve([int(step["pictures"]) for step in history][last - 1 :], smooth[last - 1 :])
 

@@ -25,6 +25,8 @@ from .terms import is_embedding, singular, split_words, term_key, words_of
 FAMILIES = Path(__file__).with_name("families.json")
 GAP_IN_FAMILY = 2
 GAP_IN_TERM = 1
+READ = 64
+"""Prompts of which is remembered what they forbid: the copies of a batch. A long one takes 50 KB."""
 LONGEST_ASKED = 4
 """A negation of more words than this is a sentence, not a term that one could write."""
 
@@ -65,7 +67,7 @@ class Guard:
         for family in families:
             self._add_family(family)
         self.meaning = lru_cache(maxsize=65536)(self._meaning)
-        self._conflicts = lru_cache(maxsize=4096)(partial(Conflicts, self))
+        self._conflicts = lru_cache(maxsize=READ)(partial(Conflicts, self))
 
     @classmethod
     def default(cls) -> Guard:

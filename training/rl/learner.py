@@ -95,7 +95,7 @@ class Learner:
 
     def imitate(self, draws: Draws, shuffle: torch.Generator, pace: float = 1.0) -> dict[str, float]:
         """Learn to write what was drawn, wherever it came from: the cross entropy of its tokens falls. Otherwise as
-        `update`, but "kl" and "entropy" are those of the last draws: nothing is learned from them."""
+        `update`, but "kl" and "entropy" are measured on the last minibatch alone."""
         losses = []
         for rows in self._minibatches(draws, shuffle, pace):
             part = draws.rows(rows)
