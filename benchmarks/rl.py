@@ -142,9 +142,10 @@ def _learn(args: argparse.Namespace, run: Run) -> dict[str, Any]:
     draws = recipe.prompts * recipe.copies
     steps = max(1, int(args.pictures * args.compare[run.algorithm]) // draws)
     recipe = replace(recipe, seed=run.seed, steps=steps, weights=WEIGHTS)
-    gallery = open_world(args).gallery(WEIGHTS)
+    world = open_world(args)
+    gallery = world.gallery(WEIGHTS)
     prompts = list(load_split(args.prompts, "train")["prompt"])
-    history = Stage(args.model, prompts, gallery, recipe, args.out / run.name).run()
+    history = Stage(args.model, prompts, gallery, recipe, args.out / run.name, world.read).run()
     return {"history": history, "units": gallery.reward.normal, "made": gallery.made, "draws": draws}
 
 

@@ -1,6 +1,6 @@
 """Does the memory of a reinforcement learning run stay flat?
 
-    python -m benchmarks.rl_memory [--steps 1000]
+    python -m benchmarks.rl_memory [--algorithm group|critic] [--steps 1000]
 
 The bundled model learns with the stage's own recipe in a toy world, built on the spot, whose pictures are noise and
 cost next to nothing: what is watched is the loop. Resident memory after a tenth of the steps is set against that at
@@ -23,12 +23,13 @@ from benchmarks.prompts import PROMPTS
 from negopt.locate import locate
 from training.allocator import keep_freed_memory
 from training.miniature.build import Build
+from training.miniature.judges import open_judges
 from training.miniature.pipeline import open_sampler
 from training.miniature.plan import TINY
-from training.miniature.rewards import judges_of
+from training.miniature.rewards import judges_of, reader_of
 from training.rewards import WeightedReward
 from training.rl.gallery import Gallery
-from training.rl.recipe import PRESETS
+from training.rl.recipe import PRESETS, Algorithm
 from training.rl.stage import Stage
 
 ALLOWED = 0.05
@@ -47,13 +48,14 @@ class Watched(Stage):
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--algorithm", choices=("group", "critic"), default="group")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--prompts-per-step", type=int, default=8)
     parser.add_argument("--copies", type=int, default=8)
     args = parser.parse_args(argv)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
-        resident = watch(Path(folder), args.steps, args.prompts_per_step, args.copies)
+        resident = watch(Path(folder), args.algorithm, args.steps, args.prompts_per_step, args.copies)
     early, late = resident[len(resident) // 10], resident[-1]
     print(machine())
     places = sorted({1, *(len(resident) * tenth // 10 for tenth in (1, 2, 5, 10))} - {0})
@@ -62,13 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if late <= (1 + ALLOWED) * early else 1
 
 
-def watch(folder: Path, steps: int, prompts: int, copies: int) -> list[float]:
+def watch(folder: Path, algorithm: Algorithm, steps: int, prompts: int, copies: int) -> list[float]:
     """MB after each step of a run of its own."""
     Build(folder / "world", TINY).run()
     sampler = open_sampler(folder / "world" / "checkpoint", steps=1)
-    recipe = replace(PRESETS["group"], steps=steps, prompts=prompts, copies=copies, warm_up=2)
-    reward = WeightedReward(judges_of(folder / "world" / "judges"), recipe.weights)
-    stage = Watched(locate(None), PROMPTS, Gallery(sampler, reward), recipe, folder / "run")
+    recipe = replace(PRESETS[algorithm], steps=steps, prompts=prompts, copies=copies, warm_up=2)
+    judges = open_judges(folder / "world" / "judges")
+    gallery = Gallery(sampler, WeightedReward(judges_of(judges), recipe.weights))
+    stage = Watched(locate(None), PROMPTS, gallery, recipe, folder / "run", reader_of(judges))
     stage.resident = []
     stage.run()
     return stage.resident

@@ -331,10 +331,6 @@ class Generator:
         preferred = [None] * len(prompts) if prefer is None else prefer
         return [self._task(p, options, self._shares(w)) for p, w in zip(prompts, preferred, strict=True)]
 
-    def read(self, prompt: str) -> list[int]:
-        """The tokens of a prompt, as the network reads them."""
-        return self.tokenizer.encode(read_prompt(prompt).text, MAX_PROMPT_TOKENS)
-
     def _rollout(self, task: Task, rule: RecordingRule, sequence: Decoded) -> Rollout:
         rule.rule.finish(sequence)
         return Rollout(

@@ -21,7 +21,7 @@ from negopt.locate import PREFERENCE
 from negopt.preference import Preferences, read_preference
 from tests.preferring import give_preferences, set_metrics
 from tests.test_rl_stage import GROUP, Painting, weights
-from tests.tiny_policy import PROMPTS, tiny_policy
+from tests.tiny_policy import PROMPTS, read, tiny_policy
 from training.evaluation.preference import Curves, preference_curves, weighting, weights_of, write_curves
 from training.rewards import Aesthetics, Judge, WeightedReward
 from training.rl.gallery import Gallery
@@ -298,7 +298,8 @@ def stage(model: Path, out: Path, recipe: Recipe = EITHER) -> Stage:
         return Aesthetics(lambda images: images.mean((2, 3)), lambda means: 10 * means[:, channel])
 
     judges: dict[str, Judge] = {"red": shade(0), "blue": shade(2), "green": shade(1)}
-    return Stage(model, PROMPTS * 2, Gallery(Colours(), WeightedReward(judges, recipe.weights)), recipe, out)
+    gallery = Gallery(Colours(), WeightedReward(judges, recipe.weights))
+    return Stage(model, PROMPTS * 2, gallery, recipe, out, read)
 
 
 def share_of(liked: Sequence[str], answers: Sequence[negopt.NegativePrompt]) -> float:

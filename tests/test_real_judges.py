@@ -144,7 +144,7 @@ def test_preference_is_the_scaled_cosine(clip: Clip) -> None:
 
 def test_a_name_that_there_is_not_names_those_there_are() -> None:
     with pytest.raises(OptionError, match="aesthetics, alignment, fidelity, hpsv2, imagereward, pickscore"):
-        judges_named(["beauty"])
+        judges_named(["beauty"], Source(CPU, FULL))
 
 
 def test_what_is_missing_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_a_judge_by_name_opens_its_network(
     name: str, folder: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.hub.Pinned.file", lambda self, name: folder / name)
-    judges = judges_named([name, "alignment"], "cpu")
+    judges = judges_named([name, "alignment"], Source(CPU, FULL))
     images = pictures(3, 40, 40)
     found = judges[name].score(judges[name].observe(images, TEXTS))
     cosine = torch.cosine_similarity(clip.embed_images(images), clip.embed_texts(TEXTS))

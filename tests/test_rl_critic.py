@@ -11,7 +11,7 @@ import torch
 from transformers import T5ForConditionalGeneration
 
 import negopt
-from tests.tiny_policy import PROMPTS, TERMS, tiny_policy
+from tests.tiny_policy import PROMPTS, TERMS, read, tiny_policy
 from training.rl.appraisal import Appraisal
 from training.rl.critic import Critic
 from training.rl.learner import Learner, Learning, as_generator
@@ -46,18 +46,21 @@ def test_worths_that_depend_on_the_prompt_are_found() -> None:
     torch.testing.assert_close(found[..., 1], -found[..., 0])
 
 
-def test_words_and_terms_that_do_nothing_soon_count_little() -> None:
-    """Of four terms and five words only the first ones matter, and these by turns: term 0 adds what word 0 says."""
+def test_features_and_terms_that_do_nothing_soon_count_little() -> None:
+    """Of four terms and five features only the first ones matter, and these by turns: term 0 adds what feature 0 says,
+    in one metric; in the other nothing matters."""
     generator = torch.Generator().manual_seed(0)
-    appraisal = Appraisal(4, 5, 1)
+    appraisal = Appraisal(4, 5, 2)
     for _ in range(60):
         features = torch.randint(2, (16, 5), generator=generator).float().repeat_interleave(2, 0)
         drawn = torch.randint(2, (32, 4), generator=generator).float()
-        scores = 2 * drawn[:, 0] * (features[:, 0] - 0.5) + torch.randn(32, generator=generator)
-        appraisal.learn(drawn, features, scores.unsqueeze(1), copies=2)
-    prior = appraisal.state_dict()["ridge"]
-    assert prior[0, 1] * 20 < prior[0, 2:].min()  # term 0, word 0 against other words
-    assert prior[0, 1] * 20 < prior[1:, 1].min()  # and against other terms
+        scores = torch.randn(32, 2, generator=generator)
+        scores[:, 0] += 2 * drawn[:, 0] * (features[:, 0] - 0.5)
+        appraisal.learn(drawn, features, scores, copies=2)
+    prior, other = appraisal.state_dict()["ridge"]
+    assert prior[0, 1] * 20 < prior[0, 2:].min()  # term 0, feature 0 against other features
+    assert prior[0, 1] * 10 < prior[1:, 1].min()  # and against other terms
+    assert prior[0, 1] * 20 < other.min()
     odd = torch.tensor([[1.0, 1, 1, 1, 1], [0, 1, 1, 1, 1]])
     torch.testing.assert_close(appraisal.worths(odd)[:, 0, 0], torch.tensor([1.0, -1.0]), atol=0.25, rtol=0)
 
@@ -107,8 +110,8 @@ def test_rows_of_one_call_suppose_different_things() -> None:
     assert len({*one.tolist(), *other.tolist()}) == 4
 
 
-def critic_of(generator: negopt.Generator) -> Critic:
-    return Critic([*TERMS, "blurry"], PROMPTS, generator.read, ["reward", "other"])
+def new_critic() -> Critic:
+    return Critic([*TERMS, "blurry"], PROMPTS, read, ["reward", "other"])
 
 
 def paid(terms: list[str], prompt: str) -> float:
@@ -127,7 +130,7 @@ def test_a_critic_tells_prompts_apart_and_the_policy_is_taught(tmp_path: Path) -
     generator = negopt.load(model)
     writable = generator.network.writable
     assert writable is not None
-    critic = critic_of(generator)
+    critic = new_critic()
     assert critic.terms[0] == "blurry"  # the commonest
     assert set(critic.terms) == set(TERMS)
     noise, chance = torch.Generator().manual_seed(0), random.Random(0)
@@ -155,9 +158,8 @@ def test_a_critic_tells_prompts_apart_and_the_policy_is_taught(tmp_path: Path) -
     assert [answer.text.split(", ") for answer in answers] == wanted
 
 
-def test_a_critic_survives_a_checkpoint(tmp_path: Path) -> None:
-    generator = negopt.load(tiny_policy(tmp_path, anchor=0.0))
-    one, other = critic_of(generator), critic_of(generator)
+def test_a_critic_survives_a_checkpoint() -> None:
+    one, other = new_critic(), new_critic()
     prompts, lists = lists_for(one, torch.Generator().manual_seed(0), random.Random(0))
     scores = {name: torch.rand(len(lists)) for name in ("reward", "other")}
     one.learn(prompts, lists, scores, copies=4)
@@ -166,8 +168,8 @@ def test_a_critic_survives_a_checkpoint(tmp_path: Path) -> None:
     assert one.rank(PROMPTS, {"reward": 1.0}) == other.rank(PROMPTS, {"reward": 1.0})
 
 
-def test_each_prompt_by_its_own_weights(tmp_path: Path) -> None:
-    critic = critic_of(negopt.load(tiny_policy(tmp_path, anchor=0.0)))
+def test_each_prompt_by_its_own_weights() -> None:
+    critic = new_critic()
     liked = torch.tensor([1.0, 0.0])
     critic.learn(["a face"] * 2, [["logo"], []], {"reward": liked, "other": -liked}, copies=2)
     shares = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])

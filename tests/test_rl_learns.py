@@ -50,8 +50,9 @@ def test_rl_raises_the_reward_of_prompts_that_it_never_saw(tmp_path: Path, prese
     command(f"data build {tmp_path / 'pairs.jsonl'} --out {data} --near 1 --cap-per-negative 0 --quiet")
     command(f"sft --preset miniature --data {data} --out {sft} --epochs 6")
     recipe = replace(PRESETS[preset], steps=70, weights=WEIGHTS)
-    gallery = open_world(miniature()).gallery(WEIGHTS)
-    Stage(sft / "model", load_split(data, "train")["prompt"], gallery, recipe, tmp_path / "rl").run()
+    world = open_world(miniature())
+    gallery = world.gallery(WEIGHTS)
+    Stage(sft / "model", load_split(data, "train")["prompt"], gallery, recipe, tmp_path / "rl", world.read).run()
 
     prompts = load_split(data, "test")["prompt"][:96]
 

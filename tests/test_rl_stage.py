@@ -12,7 +12,7 @@ import torch
 
 import negopt
 from negopt.errors import ModelError, OptionError
-from tests.tiny_policy import PROMPTS, tiny_policy
+from tests.tiny_policy import PROMPTS, read, tiny_policy
 from training.rewards import Aesthetics, Fidelity, Judge, WeightedReward
 from training.rl.gallery import Gallery
 from training.rl.learner import Learning
@@ -72,7 +72,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stage(model: Path, out: Path, recipe: Recipe = GROUP) -> Stage:
-    return Stage(model, PROMPTS * 2, gallery(), recipe, out)
+    return Stage(model, PROMPTS * 2, gallery(), recipe, out, read)
 
 
 @pytest.mark.parametrize("recipe", [GROUP, CRITIC, PPO], ids=["group", "critic", "ppo"])

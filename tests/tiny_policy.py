@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -31,3 +32,9 @@ def tiny_policy(folder: Path, anchor: float) -> Path:
     settings = {"length": 4, "anchor": anchor, "terms": TERMS, "order": "free"}
     write_model(model, network, tokenizer, settings, torch.float32)
     return model
+
+
+def read(texts: Sequence[str]) -> torch.Tensor:
+    """Embeddings of texts, such as a critic needs: which of the words of `PROMPTS` stand there, [B, E]."""
+    words = sorted({word for prompt in PROMPTS for word in prompt.split()})
+    return torch.tensor([[float(word in text.split()) for word in words] for text in texts])

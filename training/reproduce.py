@@ -21,9 +21,9 @@ from training.atomic import write_text
 from training.evaluation.claims import LEARNED, SPECIALISTS, claims_of, read_table
 from training.steps import Step, run_all
 
-STEPS, WITHOUT_SFT = 300, 160
+STEPS, WITHOUT_SFT = 150, 80
 """Steps of RL: for every weighting at once, and without SFT."""
-ALONE = {"fidelity": 320, "alignment": 200, "aesthetics": 160}
+ALONE = {"fidelity": 160, "alignment": 100, "aesthetics": 80}
 """Steps of RL for each metric alone: the less a single picture says of it, the more. The longest comes first, so that
 no core is left over at the end."""
 SKETCHED_IN = 5
@@ -90,7 +90,7 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
         Step(
             "evaluate",
             (
-                *f"evaluate --sampler {sampler} --data {data} --prompts {of(200)} --search {of(16)}".split(),
+                *f"evaluate --sampler {sampler} --data {data} --prompts {of(400)} --search {of(24)}".split(),
                 *("--list-prompts", of(16), "--out", str(out / "report"), "--prefer", LEARNED, "--models", *compared),
             ),
             tuple(step.name for step in taught),

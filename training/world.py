@@ -14,6 +14,7 @@ from training.miniature import BUNDLED
 
 if TYPE_CHECKING:
     from training.rewards import Judge
+    from training.rl.aspects import Read
     from training.rl.gallery import Gallery
     from training.samplers import Sampler
 
@@ -50,6 +51,8 @@ class World:
     sampler: Sampler
     judges: Mapping[str, Judge]
     """Who can be paid for."""
+    read: Read
+    """Who reads prompts: CLIP, whether it judges or not."""
     reporters: Mapping[str, Judge] = field(default_factory=dict)
     """Who only reports: never a reward."""
 
@@ -108,9 +111,10 @@ def open_world(args: argparse.Namespace, metrics: Sequence[str] = METRICS) -> Wo
         return _judged_by_the_miniature(sampler, _miniature(judges_folder) / "judges")
     if judges != REAL:
         raise OptionError(f"there are no judges called {args.judges!r}; there are {REAL} and {MINIATURE}")
-    from training.rewards.real import judges_named
+    from training.rewards.real import Source, judges_named
 
-    return World(sampler, judges_named(metrics, args.device))
+    source = Source.on(args.device)
+    return World(sampler, judges_named(metrics, source), source.read)
 
 
 def check_for_several(args: argparse.Namespace) -> None:
@@ -150,9 +154,11 @@ def _miniature_sampler(args: argparse.Namespace) -> Sampler:
 
 
 def _judged_by_the_miniature(sampler: Sampler, folder: Path) -> World:
-    from training.miniature.rewards import judges_of, reporters_of
+    from training.miniature.judges import open_judges
+    from training.miniature.rewards import judges_of, reader_of, reporters_of
 
-    return World(sampler, judges_of(folder), reporters_of(folder))
+    judges = open_judges(folder)
+    return World(sampler, judges_of(judges), reader_of(judges), reporters_of(folder))
 
 
 def _comfyui(args: argparse.Namespace) -> Sampler:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,23 +13,16 @@ from training.rewards.judge import Unlearning
 from training.rewards.once import once
 
 from .diffusion import token_ids
-from .judges import open_judges, picture_embedding, text_embedding
+from .judges import Judges, picture_embedding, text_embedding
 from .world import SIZE
 
 
-def judges_of(folder: Path) -> dict[str, Judge]:
-    """Aesthetics, alignment and fidelity by the judges in `folder` (as `build` writes them). The classifier of
-    defects is not among them: it is for reports only."""
-    judges = open_judges(folder)
+def judges_of(judges: Judges) -> dict[str, Judge]:
+    """Aesthetics, alignment and fidelity. The classifier of defects is not among them: it is for reports only."""
 
     @once
     def embed(images: torch.Tensor) -> torch.Tensor:
         return picture_embedding(judges.clip, _fitted(images))
-
-    def read(texts: Sequence[str]) -> torch.Tensor:
-        distinct = list(dict.fromkeys(texts))
-        rows = dict(zip(distinct, text_embedding(judges.clip, token_ids(judges.tokenizer, distinct)), strict=True))
-        return torch.stack([rows[text] for text in texts])
 
     def classify(images: torch.Tensor) -> torch.Tensor:
         probabilities: torch.Tensor = judges.classifier(_fitted(images)).logits.softmax(-1)
@@ -37,9 +30,20 @@ def judges_of(folder: Path) -> dict[str, Judge]:
 
     return {
         "aesthetics": Aesthetics(embed, judges.head),
-        "alignment": Alignment(embed, read),
+        "alignment": Alignment(embed, reader_of(judges)),
         "fidelity": Fidelity(classify),
     }
+
+
+def reader_of(judges: Judges) -> Callable[[Sequence[str]], torch.Tensor]:
+    """What gives the embeddings of texts, [B, E], each distinct one read once."""
+
+    def read(texts: Sequence[str]) -> torch.Tensor:
+        distinct = list(dict.fromkeys(texts))
+        rows = dict(zip(distinct, text_embedding(judges.clip, token_ids(judges.tokenizer, distinct)), strict=True))
+        return torch.stack([rows[text] for text in texts])
+
+    return read
 
 
 def _fitted(images: torch.Tensor) -> torch.Tensor:

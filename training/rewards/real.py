@@ -47,6 +47,16 @@ class Source:
     device: torch.device
     dtype: torch.dtype
 
+    @classmethod
+    def on(cls, device: torch.device | str | None = None) -> Source:
+        """On `device` (a GPU where there is one), in bfloat16 there and in float32 on a CPU."""
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return cls(place, torch.float32 if place.type == "cpu" else torch.bfloat16)
+
+    def read(self, texts: Sequence[str]) -> torch.Tensor:
+        """float32 [B, E]: the embeddings of texts."""
+        return self.clip.embed_texts(texts)
+
     @cached_property
     def clip(self) -> Clip:
         """ViT-L/14, once for all judges that look through it."""
@@ -60,15 +70,9 @@ class Source:
         return Clip.open(repository.folder(*FILES), self.tokenizer, self.device, self.dtype)
 
 
-def judges_named(
-    names: Sequence[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> dict[str, Judge]:
-    """The judges of these names, on `device` (a GPU where there is one) in `dtype` (bfloat16 there, float32 on a CPU).
-
-    Raises `OptionError` for a name that there is not and `ModelError` for a network that cannot be had.
-    """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    source = Source(place, dtype or (torch.float32 if place.type == "cpu" else torch.bfloat16))
+def judges_named(names: Sequence[str], source: Source) -> dict[str, Judge]:
+    """The judges of these names; raises `OptionError` for a name that there is not and `ModelError` for a network that
+    cannot be had."""
     return {name: judge_named(name, source) for name in names}
 
 

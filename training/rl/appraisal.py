@@ -4,8 +4,8 @@ A picture depends far more on its noise than on one term of its negative prompt,
 to nothing about a term. All draws together say much: within a group, whose pictures begin in the same noise, the
 scores are regressed on the terms that were drawn, each with a worth that may vary with what the prompt says. The
 regression is Bayesian: a worth stays near 0 until pictures speak for it, and it is known how far it may be off. How
-far terms and words matter at all is learned, too: what colours do is soon left out, and styles are the sooner
-understood. Its state is one matrix, however many draws it has seen.
+far each term and each aspect of prompts matters to a metric is learned, too: what a colour does is soon left out, and
+styles are the sooner understood. Its state is one matrix, however many draws it has seen.
 
 Knows nothing of networks or texts: terms are columns, and prompts come as vectors.
 """
@@ -19,10 +19,12 @@ import torch
 PRIOR = 10.0
 """Draws whose noise a worth must overcome: how much larger the noise of a draw is than a worth is likely to be, in
 squares; at first, until the regression knows better."""
-BETWEEN = 10
-"""Batches of draws between two estimates of how far terms and words matter."""
+BETWEEN = 5
+"""Batches of draws between two estimates of how far terms and features matter."""
 LEAST, MOST = 1.0, 1e4
 """Bounds of `PRIOR`'s successors."""
+LITTLE = 1e-3
+"""The least that pictures count as having settled of a worth."""
 
 
 class Appraisal:
@@ -30,8 +32,8 @@ class Appraisal:
 
     def __init__(self, terms: int, features: int, metrics: int, prior: float = PRIOR) -> None:
         """`terms`: V. `features`: K, how many numbers are told of a prompt, each of about 1 or less."""
-        self._shape = terms, 1 + features, metrics
-        self._ridge = torch.full((terms, 1 + features), prior)
+        self._shape = metrics, terms, 1 + features
+        self._ridge = torch.full(self._shape, prior)
         size = terms * (1 + features)
         self._gram = torch.zeros(size, size, dtype=torch.float64)
         self._right = torch.zeros(size, metrics, dtype=torch.float64)
@@ -59,13 +61,13 @@ class Appraisal:
     def worths(self, features: torch.Tensor) -> torch.Tensor:
         """float32 [N, V, M]: what each term most likely adds to the scores of a draw, for prompts that say this,
         [N, K]."""
-        return torch.einsum("nk,vkm->nvm", _with_one(features), self._worths.view(self._shape))
+        return torch.einsum("nk,mvk->nvm", _with_one(features), self._worths.view(self._shape))
 
     def supposed(self, features: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """As `worths`, but each row by worths of its own, drawn from what may be true after all that was seen."""
-        noise = torch.randn(len(self._worths), len(features) * self._shape[2], generator=random)
-        off = torch.linalg.solve_triangular(self._root.T, noise, upper=True).view(*self._shape[:2], len(features), -1)
-        return self.worths(features) + torch.einsum("nk,vknm->nvm", _with_one(features), off) * self._noise().sqrt()
+        noise = torch.randn(*self._worths.shape, len(features), generator=random)
+        off = torch.linalg.solve_triangular(self._root.mT, noise, upper=True).view(*self._shape, len(features))
+        return self.worths(features) + torch.einsum("nk,mvkn->nvm", _with_one(features), off) * self._noise().sqrt()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         counted = torch.tensor([self._free, self._batches])
@@ -79,23 +81,28 @@ class Appraisal:
         self._solve()
 
     def _solve(self) -> None:
-        """In single precision, at half of the time: the ridge keeps the matrix far from singular."""
-        matrix = self._gram.float()
-        matrix.diagonal().add_(self._ridge.flatten())
-        self._root = torch.linalg.cholesky(matrix)
-        self._worths = torch.cholesky_solve(self._right.float(), self._root)
+        """In single precision, at half of the time: the ridge keeps the matrices far from singular."""
+        matrices = torch.diag_embed(self._ridge.flatten(1)).add_(self._gram.float())
+        self._root = torch.linalg.cholesky(matrices)
+        self._worths = torch.cholesky_solve(self._right.float().T.unsqueeze(2), self._root).squeeze(2)
 
     def _weigh(self) -> None:
-        """Let each worth be as large as those of its term and of its word have turned out to be: automatic relevance
-        determination (MacKay 1994; a step of expectation maximisation, as in Tipping 2001), with the product of one
-        number a term and one a word in place of one a worth."""
-        noise = self._noise()
+        """Let each worth be as large as those of its term and of its feature have turned out to be in its metric:
+        automatic relevance determination by MacKay's fixed point (1992, Bayesian Interpolation, eq. 4.3, where the sum
+        of squares over the prior's variance is the number of well-determined parameters), with the product of one
+        number a term and one a feature in place of one a worth."""
+        noise = self._noise().view(-1, 1, 1)
         if not noise.min() > 0:  # all alike so far
             return
-        open_still = torch.cholesky_inverse(self._root).diagonal()
-        sizes = ((self._worths.square() / noise).mean(1) + open_still).view(self._shape[:2])
-        of_terms, of_words = sizes.mean(1, keepdim=True), sizes.mean(0, keepdim=True)
-        self._ridge = (sizes.mean() / (of_terms * of_words)).clamp(LEAST, MOST)
+        open_still = torch.cholesky_inverse(self._root).diagonal(dim1=1, dim2=2).view(self._shape)
+        settled = (1 - self._ridge * open_still).clamp(min=LITTLE)
+        squares = self._ridge * self._worths.view(self._shape).square() / noise
+
+        def larger_than_supposed(*over: int) -> torch.Tensor:
+            return squares.sum(over, keepdim=True).clamp(min=1e-9) / settled.sum(over, keepdim=True)
+
+        ratio = larger_than_supposed(1, 2) / (larger_than_supposed(2) * larger_than_supposed(1))
+        self._ridge = (self._ridge * ratio).clamp(LEAST, MOST)
 
     def _noise(self) -> torch.Tensor:
         """float32 [M]: the variance of a draw's scores within its group."""

@@ -59,11 +59,13 @@ def run(args: argparse.Namespace) -> int:
     with join() as crew:
         if crew.size > 1:
             check_for_several(args)
-        gallery = open_world(args, list(recipe.weights)).gallery(recipe.weights)
+        world = open_world(args, list(recipe.weights))
+        gallery = world.gallery(recipe.weights)
         with crew.sharing(gallery):
             if not crew.leads:
                 return 0
-            history = Stage(locate(args.model), _prompts(args.prompts), gallery, recipe, args.out).run()
+            prompts = _prompts(args.prompts)
+            history = Stage(locate(args.model), prompts, gallery, recipe, args.out, world.read).run()
     quarter = max(1, len(history) // 4)
     first, last = (sum(step["reward"] for step in part) / quarter for part in (history[:quarter], history[-quarter:]))
     print(f"reward {first:.3f} at first, {last:.3f} at last, with {gallery.made} pictures; {args.out / 'model'}")

@@ -1,13 +1,13 @@
 """The critic: which terms are best for a prompt, by an `Appraisal` of those that the first policy writes.
 
-Prompts are told apart by which of the commonest words stand in them. What the first policy makes of a prompt is no
-help: it holds what has mattered to people's lists, and what they overlook is what there is to learn.
+Prompts are told apart by what CLIP reads in them. What the first policy makes of a prompt is no help: it holds what has
+mattered to people's lists, and what they overlook is what there is to learn.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +15,10 @@ import torch
 from negopt.terms import term_key
 
 from .appraisal import Appraisal
+from .aspects import Aspects, Read
 
-TERMS, WORDS = 64, 64
-"""The most terms that are judged, and the most words that prompts are told apart by."""
-TOLD = 0.7
-"""What a prompt's word says beside what is told of every prompt, 1: a worth hangs less on a word than on the term."""
+TERMS = 64
+"""The most terms that are judged."""
 WORTHWHILE = 0.03
 """What a term must add to the reward, in its spreads, to be written."""
 
@@ -39,20 +38,14 @@ class Ranking:
 class Critic:
     """What each of some terms adds to each of `metrics`."""
 
-    def __init__(
-        self,
-        terms: Sequence[str],
-        prompts: Sequence[str],
-        read: Callable[[str], Sequence[int]],
-        metrics: Sequence[str],
-    ) -> None:
+    def __init__(self, terms: Sequence[str], prompts: Sequence[str], read: Read, metrics: Sequence[str]) -> None:
         """`terms`: as they come in lists such as are to be judged; the commonest are. `prompts`: such as are to come.
-        `read`: the tokens of a prompt."""
-        self.metrics, self._read = tuple(metrics), read
+        `read`: what prompts say."""
+        self.metrics = tuple(metrics)
         self.terms = [term for term, _ in Counter(terms).most_common(TERMS)]
         self._columns = {term_key(term): column for column, term in enumerate(self.terms)}
-        self._words = {token: column for column, token in enumerate(_telling([set(read(p)) for p in prompts])[:WORDS])}
-        self._appraisal = Appraisal(len(self.terms), len(self._words), len(self.metrics))
+        self._aspects = Aspects(read, prompts)
+        self._appraisal = Appraisal(len(self.terms), len(self._aspects), len(self.metrics))
 
     def learn(
         self, prompts: Sequence[str], lists: Sequence[Sequence[str]], scores: Mapping[str, torch.Tensor], copies: int
@@ -64,28 +57,22 @@ class Critic:
             keys = map(term_key, terms)
             drawn[row, [self._columns[key] for key in keys if key in self._columns]] = 1
         answers = torch.stack([scores[name] for name in self.metrics], 1)
-        self._appraisal.learn(drawn, self._told(prompts), answers, copies)
+        self._appraisal.learn(drawn, self._aspects(prompts), answers, copies)
 
     def rank(self, prompts: Sequence[str], weights: Weights) -> list[Ranking]:
         """The terms for each prompt by what each most likely adds to the reward, where metrics count `weights`."""
-        return self._ranked(self._appraisal.worths(self._told(prompts)), weights)
+        return self._ranked(self._appraisal.worths(self._aspects(prompts)), weights)
 
     def suppose(self, prompts: Sequence[str], weights: Weights, random: torch.Generator) -> list[Ranking]:
         """As `rank`, but by what each might add: a guess for each prompt, as wide as what was seen leaves open."""
-        return self._ranked(self._appraisal.supposed(self._told(prompts), random), weights)
+        return self._ranked(self._appraisal.supposed(self._aspects(prompts), random), weights)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        return self._appraisal.state_dict()
+        return {**self._aspects.state_dict(), **self._appraisal.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        self._aspects.load_state_dict(state)
         self._appraisal.load_state_dict(state)
-
-    def _told(self, prompts: Sequence[str]) -> torch.Tensor:
-        """float32 [B, K]: which words stand in each prompt."""
-        told = torch.zeros(len(prompts), len(self._words))
-        for row, prompt in enumerate(prompts):
-            told[row, [self._words[token] for token in set(self._read(prompt)) if token in self._words]] = TOLD
-        return told
 
     def _ranked(self, worths: torch.Tensor, weights: Weights) -> list[Ranking]:
         counting = [torch.as_tensor(weights.get(name, 0.0)).expand(len(worths)) for name in self.metrics]
@@ -96,10 +83,3 @@ class Critic:
             Ranking([self.terms[column] for column in order], count)
             for order, count in zip(orders, counts, strict=True)
         ]
-
-
-def _telling(sources: Sequence[set[int]]) -> list[int]:
-    """The tokens that tell texts apart, those first that do so best: p (1 - p) is largest, where a share p has it."""
-    counts = Counter(token for source in sources for token in source)
-    telling = {token: count * (len(sources) - count) for token, count in counts.items() if count < len(sources)}
-    return sorted(telling, key=lambda token: (-telling[token], token))

@@ -17,6 +17,7 @@ from negopt.errors import OptionError
 from negopt.generator import Generator
 from negopt.rollout import Rollout
 
+from .aspects import Read
 from .critic import Critic, Ranking, Weights
 from .learner import Learner
 from .policy import collate
@@ -29,7 +30,7 @@ TAUGHT = 256
 SETTLING = 50
 """Lessons once the critic has seen all pictures: until then the network is always a little behind."""
 SHOWN = 1_000
-"""Prompts that show which words are common, and a quarter of them which terms the first policy writes."""
+"""Prompts that show what tells prompts apart, and a quarter of them which terms the first policy writes."""
 
 Preferring = Sequence[Mapping[str, float]] | None
 """What each prompt shall prefer, in a run that learns preferences."""
@@ -38,11 +39,11 @@ Preferring = Sequence[Mapping[str, float]] | None
 class Lessons:
     """A critic, and what comes of it for a policy."""
 
-    def __init__(self, recipe: Recipe, prompts: Sequence[str], first: Generator, learner: Learner) -> None:
-        """`first`: the policy as it is at first, whose terms are judged. `prompts`: those to learn from. Raises
-        `OptionError` if `first` writes nothing for them."""
+    def __init__(self, recipe: Recipe, prompts: Sequence[str], first: Generator, learner: Learner, read: Read) -> None:
+        """`first`: the policy as it is at first, whose terms are judged. `prompts`: those to learn from. `read`: what
+        prompts say. Raises `OptionError` if `first` writes nothing for them."""
         self._recipe, self._prompts, self._first, self._learner = recipe, prompts, first, learner
-        self._critic = Critic(self._terms(), prompts[:SHOWN], first.read, recipe.metrics)
+        self._critic = Critic(self._terms(), prompts[:SHOWN], read, recipe.metrics)
 
     def _terms(self) -> list[str]:
         writing = self._prompts[: SHOWN // 4]

@@ -31,6 +31,7 @@ from training.rewards.weighted import Observed
 from training.samplers import Picture
 
 from .advantages import generalized_advantages, group_advantages
+from .aspects import Read
 from .gallery import Gallery
 from .learner import Expectations, Learner, as_generator
 from .lessons import Lessons
@@ -49,8 +50,17 @@ CLOCKED = ("share_not_pictures", "pictures_a_second")
 class Stage:
     """One run: the policy that learns, and the state that a checkpoint keeps."""
 
-    def __init__(self, model: Path, prompts: Sequence[str], gallery: Gallery, recipe: Recipe, out: Path) -> None:
-        """`model`: the folder of the SFT model. `prompts`: those to learn from; `OptionError` if there are too few."""
+    def __init__(
+        self,
+        model: Path,
+        prompts: Sequence[str],
+        gallery: Gallery,
+        recipe: Recipe,
+        out: Path,
+        read: Read | None = None,
+    ) -> None:
+        """`model`: the folder of the SFT model. `prompts`: those to learn from; `OptionError` if there are too few.
+        `read`: what prompts say, which a critic needs; `OptionError` if it has none."""
         if len(prompts) < recipe.prompts:
             raise OptionError(f"{len(prompts)} prompts are fewer than the {recipe.prompts} of one step")
         self.model, self.prompts, self.gallery, self.recipe, self.out = model, list(prompts), gallery, recipe, out
@@ -59,7 +69,7 @@ class Stage:
         self.first = as_generator(self.policy, loaded)
         self.known = known_terms(self.first)
         self.learner = Learner(self.policy, copy.deepcopy(self.policy), recipe.learning)
-        self.lessons = self._lessons()
+        self.lessons = self._lessons(read)
         self.adaptive = AdaptiveKL(recipe.learning.kl_weight, recipe.kl_target)
         self.state: dict[str, Any] = {
             "recipe": _plain(asdict(recipe)),
@@ -70,10 +80,12 @@ class Stage:
             "history": [],
         }
 
-    def _lessons(self) -> Lessons | None:
+    def _lessons(self, read: Read | None) -> Lessons | None:
         if self.recipe.algorithm != "critic":
             return None
-        return Lessons(self.recipe, self.prompts, self.first, self.learner)
+        if read is None:
+            raise OptionError("a critic needs to read the prompts: nobody was named who does")
+        return Lessons(self.recipe, self.prompts, self.first, self.learner, read)
 
     def run(self) -> list[dict[str, float]]:
         """Learn to the end, and write the model to OUT/model; what each step measured."""
