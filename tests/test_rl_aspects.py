@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
 
+from negopt.errors import OptionError
 from tests.tiny_policy import PROMPTS, read
 from training.rl.aspects import MOST, SPREAD, Aspects
 
@@ -16,14 +17,6 @@ PLACES = {"north": [0.0, 1.0], "south": [0.0, -1.0], "east": [0.6, 0.8], "west":
 
 def placed(texts: Sequence[str]) -> torch.Tensor:
     return torch.tensor([PLACES[text] for text in texts])
-
-
-def counting(look: Callable[[Sequence[str]], torch.Tensor], seen: list[str]) -> Callable[[Sequence[str]], torch.Tensor]:
-    def counted(texts: Sequence[str]) -> torch.Tensor:
-        seen.extend(texts)
-        return look(texts)
-
-    return counted
 
 
 def test_components_by_the_root_of_their_spread() -> None:
@@ -45,27 +38,34 @@ def test_how_long_embeddings_are_does_not_matter() -> None:
 def test_directions_in_which_nothing_differs_are_no_aspects() -> None:
     assert len(Aspects(lambda texts: torch.nn.functional.pad(placed(texts), (0, 5)), list(PLACES))) == 2
     alone = Aspects(placed, ["north"] * 3)
-    assert alone(["north", "east"]).shape == (2, len(alone)) == (2, 0)
+    assert alone(["north", "north"]).shape == (2, len(alone)) == (2, 0)
 
 
 def test_there_are_not_too_many() -> None:
     numbers = torch.randn(300, 100, generator=torch.Generator().manual_seed(0))
     aspects = Aspects(lambda texts: numbers[[int(text) for text in texts]], [str(row) for row in range(300)])
     assert len(aspects) == MOST
+    assert aspects(["0", "299"]).shape == (2, MOST)
 
 
-def test_a_prompt_is_read_once() -> None:
+def test_a_prompt_is_read_once_in_plain_words() -> None:
     seen: list[str] = []
-    aspects = Aspects(counting(read, seen), PROMPTS)
-    seen.clear()
-    first = aspects([PROMPTS[0], PROMPTS[1], PROMPTS[0]])
-    assert torch.equal(first, torch.cat([aspects([PROMPTS[0]]), aspects([PROMPTS[1]]), aspects([PROMPTS[0]])]))
-    assert seen == PROMPTS[:2]
+
+    def counted(texts: Sequence[str]) -> torch.Tensor:
+        seen.extend(texts)
+        return read(texts)
+
+    aspects = Aspects(counted, ["a (face:1.2)", *PROMPTS[1:], PROMPTS[1]])
+    aspects([PROMPTS[1], PROMPTS[1]])
+    assert seen == PROMPTS
 
 
 def test_aspects_survive_a_checkpoint() -> None:
-    """Those of other prompts, with another sign or order, would be of no use to what was learned of these."""
-    one, other = Aspects(read, PROMPTS), Aspects(read, [*PROMPTS[::-1], "a red face"])
-    assert not torch.equal(one(PROMPTS), other(PROMPTS))
+    """Components with another sign would be of no use to what was learned of these."""
+    one, other = Aspects(read, PROMPTS), Aspects(lambda texts: -read(texts), PROMPTS)
+    before = one(PROMPTS)
+    assert not torch.equal(before, other(PROMPTS))
     other.load_state_dict(one.state_dict())
-    assert torch.equal(one(PROMPTS), other(PROMPTS))
+    assert torch.equal(before, other(PROMPTS))
+    with pytest.raises(OptionError, match="begun with other prompts"):
+        Aspects(read, PROMPTS[:3]).load_state_dict(one.state_dict())

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch.nn.functional import normalize
+from tqdm import trange
 
+from negopt.errors import OptionError
 from negopt.prompt import read_prompt
 
 MOST = 48
@@ -18,6 +21,8 @@ KEPT = 0.999
 """Share of the embeddings' variance that aspects hold, where so many suffice: the rest is noise."""
 SPREAD = 1.2
 """Root of the mean square of a prompt's aspects together; what is told of every prompt is 1."""
+AT_ONCE = 256
+"""Prompts between two moves of the progress bar."""
 
 Read = Callable[[Sequence[str]], torch.Tensor]
 """The embeddings of texts, [B, E], of any length."""
@@ -28,36 +33,44 @@ class Aspects:
     spread: larger differences say more, but not as much more as they are larger."""
 
     def __init__(self, read: Read, prompts: Sequence[str]) -> None:
-        """`prompts`: such as are to be told apart."""
-        self._read = read
-        embedded = self._embedded(prompts)
-        self._mean = embedded.mean(0)
-        _, spreads, directions = torch.linalg.svd(embedded - self._mean, full_matrices=False)
-        variances = spreads.square() / spreads.square().sum().clamp(min=1e-12)
-        kept = min(MOST, 1 + int((variances.cumsum(0) < KEPT).sum()), int((variances > 1e-6).sum()))
-        scale = SPREAD * (len(prompts) / spreads[:kept].sum().clamp(min=1e-12)).sqrt()
-        self._axes = scale * directions[:kept].T / spreads[:kept].sqrt()
-        self._known: dict[str, torch.Tensor] = {}
-        """Of prompts that were asked for: a run comes back to its prompts."""
+        """Reads all of `prompts`, which takes a while where there are thousands; there are vectors for no others."""
+        distinct = list(dict.fromkeys(prompts))
+        self._rows = {prompt: row for row, prompt in enumerate(distinct)}
+        self._vectors = _components(_embedded(read, distinct))
 
     def __len__(self) -> int:
         """K, how many there are."""
-        return self._axes.shape[1]
+        return self._vectors.shape[1]
 
     def __call__(self, prompts: Sequence[str]) -> torch.Tensor:
         """float32 [B, K]."""
-        if new := list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._known)):
-            self._known.update(zip(new, (self._embedded(new) - self._mean) @ self._axes, strict=True))
-        return torch.stack([self._known[prompt] for prompt in prompts])
+        return self._vectors[[self._rows[prompt] for prompt in prompts]]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        return {"mean": self._mean, "axes": self._axes}
+        """The vectors as they are: on another machine components may come in another order, or with another sign."""
+        return {"aspects": self._vectors}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        self._mean, self._axes = state["mean"].clone(), state["axes"].clone()
-        self._known = {}
+        """`OptionError` for those of other prompts."""
+        if state["aspects"].shape != self._vectors.shape:
+            raise OptionError("the run was begun with other prompts: its critic knows nothing of these")
+        self._vectors = state["aspects"].clone()
 
-    @torch.no_grad()
-    def _embedded(self, prompts: Sequence[str]) -> torch.Tensor:
-        said = [read_prompt(prompt).text for prompt in prompts]  # in plain words, without the hosts' syntax
-        return torch.nn.functional.normalize(self._read(said).float().cpu(), dim=1)
+
+@torch.no_grad()
+def _embedded(read: Read, prompts: Sequence[str]) -> torch.Tensor:
+    """Of length 1, [B, E]."""
+    said = [read_prompt(prompt).text for prompt in prompts]  # in plain words, without the hosts' syntax
+    starts = trange(0, len(said), AT_ONCE, desc="reading", unit_scale=AT_ONCE, unit="prompt", leave=False)
+    return normalize(torch.cat([read(said[start : start + AT_ONCE]).float().cpu() for start in starts]), dim=1)
+
+
+def _components(embedded: torch.Tensor) -> torch.Tensor:
+    """[B, K] of [B, E]."""
+    centred = embedded.double() - embedded.double().mean(0)
+    variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
+    variances, axes = variances.flip(0).clamp(min=0), axes.flip(1)
+    whole = variances.sum().clamp(min=1e-12)
+    kept = min(MOST, 1 + int((variances.cumsum(0) < KEPT * whole).sum()), int((variances > 1e-6 * whole).sum()))
+    spreads = variances[:kept].sqrt()
+    return (SPREAD * (centred @ axes[:, :kept]) / (spreads * spreads.sum()).sqrt()).float()

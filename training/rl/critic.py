@@ -39,7 +39,7 @@ class Critic:
     """What each of some terms adds to each of `metrics`."""
 
     def __init__(self, terms: Sequence[str], prompts: Sequence[str], read: Read, metrics: Sequence[str]) -> None:
-        """`terms`: as they come in lists such as are to be judged; the commonest are. `prompts`: such as are to come.
+        """`terms`: as they come in lists such as are to be judged; the commonest are. `prompts`: all that are to come.
         `read`: what prompts say."""
         self.metrics = tuple(metrics)
         self.terms = [term for term, _ in Counter(terms).most_common(TERMS)]

@@ -29,8 +29,8 @@ TAUGHT = 256
 """Prompts of a lesson; they cost no pictures."""
 SETTLING = 50
 """Lessons once the critic has seen all pictures: until then the network is always a little behind."""
-SHOWN = 1_000
-"""Prompts that show what tells prompts apart, and a quarter of them which terms the first policy writes."""
+SHOWN = 250
+"""Prompts that show which terms the first policy writes."""
 
 Preferring = Sequence[Mapping[str, float]] | None
 """What each prompt shall prefer, in a run that learns preferences."""
@@ -43,10 +43,10 @@ class Lessons:
         """`first`: the policy as it is at first, whose terms are judged. `prompts`: those to learn from. `read`: what
         prompts say. Raises `OptionError` if `first` writes nothing for them."""
         self._recipe, self._prompts, self._first, self._learner = recipe, prompts, first, learner
-        self._critic = Critic(self._terms(), prompts[:SHOWN], read, recipe.metrics)
+        self._critic = Critic(self._terms(), prompts, read, recipe.metrics)
 
     def _terms(self) -> list[str]:
-        writing = self._prompts[: SHOWN // 4]
+        writing = self._prompts[:SHOWN]
         seeds = [[seed_of(self._recipe.seed, 0, f"terms {row}")] for row in range(len(writing))]
         draws = self._first.draw(writing, seeds, max_terms=self._recipe.max_terms, max_tokens=0)
         terms = [term.text for (draw,) in draws for term in draw.answer.terms if term.origin == "model"]
