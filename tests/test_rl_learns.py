@@ -29,6 +29,8 @@ pytestmark = pytest.mark.skipif(not os.environ.get("NEGOPT_SLOW_TESTS"), reason=
 
 WEIGHTS = {"aesthetics": 1.0}
 """One metric, of which so few pictures already say enough."""
+PICTURES = 4_480
+"""To learn from."""
 
 
 def command(text: str) -> None:
@@ -49,7 +51,8 @@ def test_rl_raises_the_reward_of_prompts_that_it_never_saw(tmp_path: Path, prese
     command(f"miniature people --out {tmp_path / 'pairs.jsonl'} --pairs 4000")
     command(f"data build {tmp_path / 'pairs.jsonl'} --out {data} --near 1 --cap-per-negative 0 --quiet")
     command(f"sft --preset miniature --data {data} --out {sft} --epochs 6")
-    recipe = replace(PRESETS[preset], steps=70, weights=WEIGHTS)
+    recipe = PRESETS[preset]
+    recipe = replace(recipe, steps=PICTURES // (recipe.prompts * recipe.copies), weights=WEIGHTS)
     world = open_world(miniature())
     gallery = world.gallery(WEIGHTS)
     Stage(sft / "model", load_split(data, "train")["prompt"], gallery, recipe, tmp_path / "rl", world.read).run()
