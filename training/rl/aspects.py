@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch.nn.functional import normalize
-from tqdm import trange
+from tqdm import tqdm
 
 from negopt.errors import OptionError
 from negopt.prompt import read_prompt
@@ -61,8 +61,14 @@ class Aspects:
 def _embedded(read: Read, prompts: Sequence[str]) -> torch.Tensor:
     """Of length 1, [B, E]."""
     said = [read_prompt(prompt).text for prompt in prompts]  # in plain words, without the hosts' syntax
-    starts = trange(0, len(said), AT_ONCE, desc="reading", unit_scale=AT_ONCE, unit="prompt", leave=False)
-    return normalize(torch.cat([read(said[start : start + AT_ONCE]).float().cpu() for start in starts]), dim=1)
+    parts = []
+    hidden = len(said) <= AT_ONCE
+    with tqdm(total=len(said), desc="reading", unit="prompt", mininterval=2.0, leave=False, disable=hidden) as bar:
+        for start in range(0, len(said), AT_ONCE):
+            part = said[start : start + AT_ONCE]
+            parts.append(read(part).float().cpu())
+            bar.update(len(part))
+    return normalize(torch.cat(parts), dim=1)
 
 
 def _components(embedded: torch.Tensor) -> torch.Tensor:
