@@ -38,3 +38,12 @@ def test_it_has_all_judges_and_is_small() -> None:
     assert set(world.judges) == set(METRICS)
     assert set(world.reporters) == {"defects"}
     assert sum(file.stat().st_size for file in BUNDLED.rglob("*")) < 20e6
+
+
+def test_prompts_that_say_the_same_are_read_alike() -> None:
+    """Both names of a style, be they "pixel art" and "8-bit", are nearer each other than the names of two styles."""
+    read = bundled().read
+    for subject in SUBJECTS:
+        names = [[f"a {subject}, {STYLE_NAMES[style][row]}" for style in STYLES[1:]] for row in (0, 1)]
+        embedded = [torch.nn.functional.normalize(read(prompts), dim=1) for prompts in names]
+        assert torch.equal((embedded[0] @ embedded[1].T).argmax(1), torch.arange(len(STYLES) - 1)), subject

@@ -185,6 +185,11 @@ def test_a_judge_by_name_opens_its_network(
     torch.testing.assert_close(found, {"alignment": 2.5 * cosine.clamp(min=0), "pickscore": clip.scale * cosine}[name])
 
 
+def test_clip_reads_prompts_where_it_is_no_judge(folder: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.hub.Pinned.file", lambda self, name: folder / name)
+    torch.testing.assert_close(Source(CPU, FULL).read(TEXTS), clip.embed_texts(TEXTS))
+
+
 HUB = """
 import sys
 from training.hub import Pinned
