@@ -88,9 +88,9 @@ class Appraisal:
 
     def _weigh(self) -> None:
         """Let each worth be as large as those of its term and of its feature have turned out to be in its metric:
-        automatic relevance determination by MacKay's fixed point (1992, Bayesian Interpolation, eq. 4.3, where the sum
-        of squares over the prior's variance is the number of well-determined parameters), with the product of one
-        number a term and one a feature in place of one a worth."""
+        automatic relevance determination by MacKay's fixed point (1992, Bayesian Interpolation: the sum of squares over
+        the prior's variance is the number of well-determined parameters), with the product of one number a term and
+        one a feature in place of one a worth."""
         noise = self._noise().view(-1, 1, 1)
         if not noise.min() > 0:  # all alike so far
             return
