@@ -22,9 +22,15 @@ def split_parts(words: list[str]) -> list[Part]:
     return _Reader(words).read()
 
 
-def continues_list(words: list[str]) -> bool:
-    """Whether a fragment after a denied one belongs to it: "no text, | signatures, | or logos"."""
-    return words[0] in ("or", "nor") or all(word in _CONJUNCTIONS or word in _NEVER_ASKED for word in words)
+def continues_list(words: list[str], denied: str) -> bool:
+    """Whether a fragment some way after the denied one belongs to it: "no text, | signatures, | or logos"."""
+    never_asked = _NEVER_ASKED | _SOMETIMES_ASKED if denied in _NEVER_ASKED else _NEVER_ASKED
+    return closes_list(words) or all(word in _CONJUNCTIONS or word in never_asked for word in words)
+
+
+def closes_list(words: list[str]) -> bool:
+    """Whether the fragment shows that all since the denied one was its list: "no cats, | dogs, | or birds"."""
+    return words[0] in ("or", "nor")
 
 
 def bare(words: list[str]) -> str:
@@ -59,10 +65,12 @@ _EDGE_LEFT = _EDGE | word_set("wearing having showing including containing addin
 
 _NEGATION = re.compile(
     r"""
-    (?: no (?! \s (?: matter | doubt | longer | more | less | \d ) \b | \s? \. )
-      | without | sans (?! \s serif) | neither | excluding | exclude | avoid | avoiding | lacking | devoid \s of
-      | absence \s of | lack \s of | free \s (?: of (?! \s charge ) | from ) | empty \s of | instead \s of
-      | rather \s than | (?: do | does | did | is | are | should | must | can ) (?: n't | \s not ) | cannot | can't
+    (?: no (?! \s (?: matter | doubt | longer | more | less | \d | man's \s sky | face \s from
+                     | (?: smoking | parking | entry | trespassing | swimming | fishing ) \s signs? ) \b | \s? \. )
+      | without | sans (?! \s (?: serif | undertale | font | text ) \b ) | neither | excluding | exclude
+      | avoid | avoiding | lacking | devoid \s of | absence \s of | lack \s of
+      | free \s (?: of (?! \s charge ) | from ) | empty \s of | instead \s of | rather \s than
+      | (?: do | does | did | is | are | should | must ) (?: n't | \s not ) (?! \s starve \b )
       | not (?! \s (?: only | just | yet | to | be | unlike | necessarily | so | least ) \b ) )
     (?: \s (?: show | include | have | wear | contain | draw | add | use | depict ) )?
     (?: \s (?: any | a | an | the | visible ) )?
@@ -73,10 +81,10 @@ _NEGATION = re.compile(
 # What a negation can begin with, for speed.
 _OPENERS = word_set(
     """no without sans neither excluding exclude avoid avoiding lacking devoid absence lack free empty instead rather
-    do does did is are should must can not cannot can't don't doesn't didn't isn't aren't shouldn't mustn't"""
+    do does did is are should must not don't doesn't didn't isn't aren't shouldn't mustn't"""
 )
 _COMPOUND = re.compile(
-    r"(?:no|non)-(?!nonsense|name|brainer|go$|fiction|stop|binary|linear)(?P<after>\w[\w\-]*)"
+    r"(?:no|non)-(?!nonsense|name|face$|brainer|go$|fiction|stop|binary|linear)(?P<after>\w[\w\-]*)"
     r"|(?!hands|duty|care|sugar|gluten|royalty|rent|scot)(?P<before>\w[\w\-]*)-free"
     r"|(?P<less>text|word|logo|watermark|border|frame)less"
 )
@@ -100,6 +108,10 @@ _NEVER_ASKED = word_set(
     """watermark watermarks signature signatures username usernames text logos captions borders artifacts distortion
     distortions noise blur jpeg words"""
 )
+# Wanted by itself ("a fox, no background, logo"), but not after one of these: "no text, watermark, logo".
+_SOMETIMES_ASKED = word_set("logo letters lettering title")
+# What one does to be free of something; nothing is left out of the picture by it.
+_GETTING_FREE = word_set("break breaks breaking broke broken get gets getting run runs running set sets setting")
 
 
 class _Reader:
@@ -162,9 +174,17 @@ class _Reader:
         self._part, self._denied = [], denied
 
     def _negates(self, word: str, following: str) -> bool:
-        if word != "no" or not self._part:
+        before = self._part[-1] if self._part else ""
+        if word == "sans":
+            return before not in ("comic", "open")
+        if word == "free":
+            return before not in _GETTING_FREE
+        if word == "not":
+            return self._part[-2:] != ["forget", "me"]
+        if word in ("avoid", "avoiding"):  # an order stands at the beginning; "a ninja avoiding arrows" is a picture
+            return before in ("", "and", "please", "must", "should")
+        if word != "no" or not before:
             return True
-        before = self._part[-1]
         return before not in _QUOTES and (before in _BEFORE_NO or following in _DENIED_AFTER_WORDS)
 
     def _list_goes_on(self, index: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .negation import bare, continues_list, split_parts
+from .negation import bare, closes_list, continues_list, split_parts
 from .syntax import Fragment, plain_words, read_fragments, split_parameters
 
 LONGEST_LIST = 8
@@ -40,7 +40,7 @@ def read_prompt(prompt: str) -> Prompt:
 
 # Midjourney's parameters, which people paste along: `--no text, people --ar 2:3`.
 _PARAMETER = re.compile(
-    r"(?<![\w\-])--(?:no\s(?P<no>[^\n<>()\[\]{}]{1,200}?)(?=\s--|\n|$)|[a-z]{1,12}(?:[ =][\d.:]{1,9}|(?=\s|$)))"
+    r"(?<![\w\-])--(?:no\s(?P<no>(?:(?!\s--)[^\n<]){1,2000})|[a-z]{1,12}(?:[ =][\d.:]{1,9}|(?=\s|$)))"
 )
 
 
@@ -56,7 +56,9 @@ class _Reader:
         self.texts: list[str] = []
         self.wanted: dict[str, None] = {}
         self.unwanted: dict[str, None] = {}
+        self._denied_last = ""
         self._since_denied: list[str] | None = None
+        """What came after it, as long as that may turn out to belong to its list."""
 
     def read(self, fragment: Fragment) -> None:
         if fragment.text.lower().startswith("embedding:"):
@@ -69,8 +71,8 @@ class _Reader:
             self._add(self.unwanted, bare(words))
             return
         self.texts.append(text)
-        if self._since_denied is not None and continues_list(words):
-            for phrase in self._since_denied:
+        if self._since_denied is not None and continues_list(words, self._denied_last):
+            for phrase in self._since_denied if closes_list(words) else ():
                 self.wanted.pop(phrase, None)
                 self._add(self.unwanted, phrase)
             words = ["no", *words]
@@ -78,7 +80,7 @@ class _Reader:
         for phrase, denied in parts:
             self._add(self.unwanted if denied else self.wanted, phrase)
         if parts and parts[-1][1]:
-            self._since_denied = []
+            self._denied_last, self._since_denied = parts[-1][0], []
         elif self._since_denied is not None and len(words) <= 3 and len(self._since_denied) < LONGEST_LIST:
             self._since_denied += [phrase for phrase, _ in parts]
         else:

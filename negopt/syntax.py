@@ -58,6 +58,11 @@ _SYMBOL = re.compile(
 _DASH = str.maketrans(dict.fromkeys("‐‑‒–−", "-"))
 
 
+def without_comments(text: str) -> str:
+    """`text` without the comments that hosts take out of prompts."""
+    return _COMMENT.sub("", text)
+
+
 def word_set(text: str) -> frozenset[str]:
     """The words of `text`; tables of words read better as text."""
     return frozenset(text.split())
@@ -97,7 +102,8 @@ _MARK = re.compile(
     """.replace("NUMBER", r"[+-]?(?:\d{1,9}\.?\d{0,9}|\.\d{1,9})"),
     re.VERBOSE,
 )
-_COMMENT = re.compile(r"(?:^|(?<=[\s,]))#(?!\w+[ \t]*(?:[,#<]|$))[^\n]*", re.MULTILINE)
+# Within a line only "# " begins a comment: "issue #1 of batman" and "a #ff0000 dress" go on.
+_COMMENT = re.compile(r"(?:^#(?!\d|\w+[ \t]*(?:[,#<]|$))|(?<=[\s,])#(?!\w))[^\n]*", re.MULTILINE)
 _HASHTAG = re.compile(r"(?:^|(?<=[\s,]))#\w+", re.MULTILINE)
 _EXTRA_NETWORK = re.compile(r"[a-z_]{2,20}:[^:]*:|(?:lora|lyco|loha|locon|lokr|hypernet|dora|segment)\b", re.I)
 _OPENS = {")": "(", "]": "[", "}": "{"}
@@ -241,7 +247,7 @@ def _read_name(name: str, weight: float) -> tuple[str, float]:
         return "", weight
     name, _, stated = name.partition(":")
     with suppress(ValueError):
-        weight *= float(stated)
+        weight *= max(-MAX_WEIGHT, min(MAX_WEIGHT, float(stated)))
     return (name if " " in name else f"embedding:{name}"), weight
 
 
