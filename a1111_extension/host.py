@@ -19,6 +19,7 @@ from modules import paths, script_callbacks, scripts, shared
 from ..negopt.clip_tokens import ClipTokenCounter, estimate_tokens
 from ..negopt.errors import ModelError, OptionError
 from ..negopt.options import Value
+from ..negopt.paths import expanded
 from .arguments import Argument
 from .writer import Writer
 
@@ -53,6 +54,11 @@ def add_setting(key: str, info: Any) -> None:
     shared.opts.add_option(key, info)
 
 
+def lets_paths_be_set() -> bool:
+    """Whether folders and files may be named on the settings page; --hide-ui-dir-config says no, for the API, too."""
+    return not getattr(shared.cmd_opts, "hide_ui_dir_config", False)
+
+
 def setting_of(argument: Argument) -> str:
     """The key of the setting that holds a control's default."""
     return f"negopt_{argument.name}"
@@ -75,13 +81,13 @@ def comments_enabled() -> bool:
 def writer() -> Writer:
     """What writes here, with the settings as they are now."""
     folder = str(getattr(shared.opts, MODELS_FOLDER, "") or "").strip()
-    own = [Path(folder).expanduser()] if folder else []
+    own = [expanded(folder)] if folder else []
     record = str(getattr(shared.opts, RECORD_FILE, "") or "").strip()
     return Writer(
         folders=[*own, Path(paths.models_path) / "negopt"],
         count_tokens=count_tokens,
         embedding_name=embedding_name,
-        record_file=Path(paths.data_path, record).expanduser() if record else None,
+        record_file=Path(paths.data_path, expanded(record)) if record else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import host
+from .arguments import ARGUMENTS
 from .panel import Panel
 from .process import process, process_batch
 
@@ -37,7 +38,8 @@ class NegOptScript(host.Script):
 
     def process(self, p: Any, *values: Any) -> None:
         """Before a job: prompts, styles and seeds are known, nothing is encoded yet."""
-        process(p, values, host.writer().write, comments=host.comments_enabled())
+        given = [host.default_of(a) if value is None else value for a, value in zip(ARGUMENTS, values, strict=False)]
+        process(p, given, lambda model: host.writer().write(model), comments=host.comments_enabled())
 
     def process_batch(self, p: Any, *values: Any, **kwargs: Any) -> None:
         process_batch(p)

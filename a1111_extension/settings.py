@@ -13,6 +13,17 @@ NO_DEFAULT = ("seed", "originals")
 
 def add_settings() -> None:
     """Add NegOpt's section to the host's settings page."""
+    paths = {"visible": host.lets_paths_be_set()}
+    folder = host.OptionInfo("", "Models folder", component_args=paths, section=SECTION)
+    host.add_setting(
+        host.MODELS_FOLDER,
+        folder.info("Holds models, one folder each; models/negopt in the host's data folder is looked into, too."),
+    )
+    record = host.OptionInfo("", "Record file", component_args=paths, section=SECTION)
+    host.add_setting(
+        host.RECORD_FILE,
+        record.info("Gets one line of JSON for each negative prompt written. Empty: no record is kept."),
+    )
     for argument in ARGUMENTS:
         if argument.name in NO_DEFAULT:
             continue
@@ -21,13 +32,3 @@ def add_settings() -> None:
         del keywords["label"]
         info = host.OptionInfo(argument.default, label, kind, keywords, section=SECTION)
         host.add_setting(host.setting_of(argument), info.info(argument.option.help).needs_reload_ui())
-    folder = host.OptionInfo("", "Models folder", section=SECTION)
-    host.add_setting(
-        host.MODELS_FOLDER,
-        folder.info("Holds models, one folder each; models/negopt in the host's data folder is looked into, too."),
-    )
-    record = host.OptionInfo("", "Record file", section=SECTION)
-    host.add_setting(
-        host.RECORD_FILE,
-        record.info("Gets one line of JSON for each negative prompt written. Empty: no record is kept."),
-    )

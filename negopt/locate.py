@@ -7,12 +7,16 @@ tokenizer. No pickle, no code.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import ModelError
+from .paths import expanded, is_file, is_folder
+
+log = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).parent / "models" / "negopt-mini"
 MODELS_VARIABLE = "NEGOPT_MODELS"
@@ -38,10 +42,10 @@ def locate(model: str | os.PathLike[str] | None = None, folders: Sequence[Path] 
     if model is None or model == "":
         return _complete(BUNDLED)
     name = os.fspath(model)
-    if Path(name).expanduser().is_dir():
-        return _complete(Path(name).expanduser())
+    if is_folder(expanded(name)):
+        return _complete(expanded(name))
     for folder in [*folders, *_models_folders()]:
-        if _is_plain_name(name) and (folder / name).is_dir():
+        if _is_plain_name(name) and is_folder(folder / name):
             return _complete(folder / name)
     if _HUB_ID.fullmatch(name) and not Path(name).is_absolute():
         return _complete(_from_hub(name, download))
@@ -52,18 +56,24 @@ def locate(model: str | os.PathLike[str] | None = None, folders: Sequence[Path] 
 
 
 def available(folders: Sequence[Path] = ()) -> list[str]:
-    """Names of the models in `folders` and the models folders, the bundled one first."""
+    """Names of the models in `folders` and the models folders, the bundled one first. What cannot be read is passed
+    over, and logged."""
     names = [BUNDLED.name]
     for folder in [*folders, *_models_folders()]:
-        if folder.is_dir():
-            found = sorted(entry.name for entry in folder.iterdir() if (entry / CONFIG).is_file())
-            names += [name for name in found if name not in names]
+        try:
+            entries = sorted(entry.name for entry in folder.iterdir())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            log.warning("NegOpt: no models are looked for in %s (%s)", folder, error)
+            continue
+        names += [name for name in entries if name not in names and is_file(folder / name / CONFIG)]
     return names
 
 
 def _models_folders() -> list[Path]:
     named = os.environ.get(MODELS_VARIABLE, "")
-    return [*(Path(part).expanduser() for part in named.split(os.pathsep) if part), BUNDLED.parent]
+    return [*(expanded(part) for part in named.split(os.pathsep) if part), BUNDLED.parent]
 
 
 def _is_plain_name(name: str) -> bool:
@@ -74,10 +84,10 @@ def _is_plain_name(name: str) -> bool:
 def _complete(folder: Path) -> Path:
     """The folder, if all of a model's files are in it."""
     for name in (CONFIG, TOKENIZER):
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             raise ModelError(f"{folder / name}: missing, so this folder is not a model that can be opened")
-    if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
-        pickle = next((name for name in _PICKLES if (folder / name).is_file()), None)
+    if not is_file(folder / WEIGHTS) and not is_file(folder / INDEX):
+        pickle = next((name for name in _PICKLES if is_file(folder / name)), None)
         if pickle:
             raise ModelError(
                 f"{folder / pickle}: pickled weights are never opened, since they can run code; "
@@ -89,7 +99,10 @@ def _complete(folder: Path) -> Path:
 
 def _from_hub(name: str, download: bool) -> Path:
     """The snapshot of a Hub model: from the cache where it is whole, else downloaded."""
-    from huggingface_hub import snapshot_download
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ModelError(f"{name}: not a local model; the package huggingface_hub could look on the Hub") from error
 
     repository, _, revision = name.partition("@")
     try:

@@ -114,6 +114,22 @@ def test_a_folder_without_our_settings_file_still_opens(copy: Path) -> None:
     assert negopt.load(copy).generate(PROMPT).terms
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/model", "x" * 300, "a\0b"])
+def test_a_name_that_is_no_folder_is_one_clear_line(name: str) -> None:
+    with pytest.raises(negopt.ModelError, match="no such model"):
+        negopt.load(name)
+
+
+def test_what_cannot_be_listed_is_passed_over(copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (file := tmp_path / "file").write_text("no folder")
+    loop = copy.parent / "loop"
+    loop.symlink_to(loop)
+    names = available([file, tmp_path / "missing", tmp_path / ("x" * 300), copy.parent])
+    assert copy.name in names
+    assert "loop" not in names
+    assert [str(file) in caplog.text, "missing" in caplog.text] == [True, False]
+
+
 HUB = "import sys, negopt; print(negopt.load('owner/tiny').generate(sys.argv[1]).text)"
 
 
