@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import NegOptError, OptionError
 from .options import OPTIONS, Option, Options
+from .syntax import without_comments
 from .wire import describe
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _add_flag(group: Any, option: Option) -> None:
 
 
 def _write_answers(args: argparse.Namespace, values: dict[str, Any]) -> None:
-    if args.file not in (None, "-") and not Path(args.file).is_file():
+    if args.file not in (None, "-") and (not Path(args.file).exists() or Path(args.file).is_dir()):
         raise OptionError(f"--file {args.file}: no such file")
     prompts = iter([args.prompt]) if args.file is None else _lines(args.file)
     # torch says so on stderr where numpy is not installed; nothing here needs it.
@@ -131,8 +132,15 @@ def _report(prompt: str, answer: NegativePrompt, *, as_json: bool) -> list[str]:
     answers = [answer, *answer.alternatives]
     if not as_json:
         # One line each, whatever the artist's own text holds: `--file` pairs lines with lines.
-        return [" ".join(a.text.splitlines()) for a in answers]
+        return [_in_one_line(a.text) for a in answers]
     return [json.dumps(describe(prompt, answer), ensure_ascii=False)]
+
+
+def _in_one_line(text: str) -> str:
+    """A comment would take the following lines with it: a comma stands for it."""
+    *lines, last = text.splitlines() or [""]
+    bare = [(line, without_comments(line)) for line in lines]
+    return " ".join([*(left if left == line else left.rstrip(" ,") + "," for line, left in bare), last])
 
 
 def console() -> None:

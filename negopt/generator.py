@@ -42,12 +42,13 @@ BATCH = 32
 """Prompts that are written side by side; more gain nothing on a CPU and cost memory."""
 TOP_P = 0.95
 """Sampling leaves the least likely 5% out: there it finds misspellings, not ideas."""
-DIVERSITY = 1.0
-"""What an alternative pays, in logits, for each use of a term by those before it."""
+DIVERSITY, DIVERSITY_OF_ALL = 1.0, 9.0
+"""What an alternative pays, in logits, for each use of a term by those before it, at least; and for a use of each term
+of a list: the shorter lists are, the sooner two are the same."""
 STEPS_PER_TERM, SPARE_STEPS = 3, 12
 """How many steps a term may take on average before the text is cut off."""
-CONDITIONS = 10
-"""How many of the artist's own terms the network is shown as already written."""
+CONDITIONS, CONDITION_TOKENS = 10, 16
+"""How many of the artist's own terms the network is shown as already written, and how much of each."""
 
 EmbeddingName = Callable[[str], str | None]
 
@@ -71,7 +72,8 @@ class NegativePrompt:
     text: str
     terms: tuple[WrittenTerm, ...] = ()
     alternatives: tuple[NegativePrompt, ...] = ()
-    """With the option n above 1: the n - 1 others, none like another."""
+    """With the option n above 1: the n - 1 others. They differ, unless what the artist or the prompt itself wants there
+    leaves no room."""
 
     def __str__(self) -> str:
         return self.text
@@ -112,7 +114,9 @@ class Generator:
 
     @classmethod
     def open(cls, folder: Path, device: str | torch.device = "cpu", **parts: Any) -> Generator:
-        """The model in `folder`; raises `ModelError` naming the file at fault, nothing half-loaded."""
+        """The model in `folder`; raises `ModelError` naming the file at fault, nothing half-loaded, and `OptionError`
+        for a device that is not there."""
+        _check_device(device)
         config = T5Config.from_json(read_json(folder / CONFIG))
         tokenizer = TermTokenizer.from_file(folder / TOKENIZER)
         if len(tokenizer) > config.vocab_size:
@@ -220,7 +224,7 @@ class Generator:
             max_terms=options.max_terms,
             temperature=options.creativity,
             top_p=TOP_P,
-            diversity=DIVERSITY,
+            diversity=max(DIVERSITY, DIVERSITY_OF_ALL / options.max_terms),
         )
         for rule, sequence in zip(rules, decoded, strict=True):
             rule.finish(sequence)
@@ -352,7 +356,7 @@ class Generator:
         known = {term_key(term.text) for term in kept}
         conflicts = self.guard.conflicts(read, [term.text for term in split_terms(options.avoid)])
         asked = [term for term in unique_terms(map(Term, conflicts.asked)) if term_key(term.text) not in known]
-        asked = asked[: options.max_terms]
+        asked = self._fitting(asked[: options.max_terms], options)
         length = len(kept) + min(options.max_terms, self.settings.length)
         prefix = [*self.tokenizer.plan(length), *self._prefix([*kept, *asked])]
         standing = len(kept) + len(asked)
@@ -361,11 +365,20 @@ class Generator:
             least = most = length - standing
         return Task(read.text, options, tuple(kept), tuple(asked), conflicts, prefix, least, most, shares)
 
+    def _fitting(self, asked: list[Term], options: Options) -> list[Term]:
+        """The first of `asked` that have room beside what the artist keeps, each counted with its comma."""
+        left = options.max_tokens - self._count(options.keep)
+        for place, term in enumerate(asked if options.max_tokens else ()):
+            left -= self._count(term.text) + 1
+            if left < 0:
+                return asked[:place]
+        return asked
+
     def _prefix(self, terms: Sequence[Term]) -> list[int]:
         """Tokens of terms that stand there before the network writes, so that it adds what goes with them."""
         tokens: list[int] = []
         for ids in self.tokenizer.encode_terms([term.text.lower() for term in terms[:CONDITIONS]]):
-            tokens += [*(self.tokenizer.between if tokens else []), *ids]
+            tokens += [*(self.tokenizer.between if tokens else []), *ids[:CONDITION_TOKENS]]
         return tokens
 
     def _padded(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -414,6 +427,13 @@ def load(
     Raises `ModelError` with one line that names what is wrong and what to do.
     """
     return Generator.open(locate(model, folders), device, count_tokens=count_tokens)
+
+
+def _check_device(device: str | torch.device) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # which of them depends on how torch was built
+        raise OptionError(f"device {device}: {str(error).splitlines()[0]}") from error
 
 
 def _joined(answers: Sequence[NegativePrompt]) -> NegativePrompt:

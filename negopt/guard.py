@@ -211,9 +211,9 @@ class Conflicts:
         self.avoided_keys = frozenset(meaning.key for meaning in avoided)
         self.avoided_families = frozenset().union(*(meaning.member_of for meaning in avoided))
         self.avoided_patterns = [meaning.pattern for meaning in avoided if meaning.pattern]
-        asked = {term_key(phrase): phrase for phrase in denied}
-        self.asked_keys = frozenset(asked) - self.avoided_keys
-        self.asked = tuple(phrase for key, phrase in asked.items() if key in self.asked_keys)
+        asked = {term_key(phrase): phrase for phrase in denied if not self._is_avoided(guard.meaning(phrase))}
+        self.asked_keys = frozenset(asked)
+        self.asked = tuple(asked.values())
         """Terms that the prompt's own negation asks for: "no text" asks for "text"."""
         self._denied = frozenset(name for phrase in denied for name in guard.meaning(phrase).member_of)
         self.families = frozenset(guard.families_asked_for(self.said) - self._denied)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,24 @@ def test_a_file_gives_one_line_a_prompt_blank_lines_too(tmp_path: Path, capsys: 
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert all(lines)
+
+
+def test_a_comment_swallows_nothing_where_lines_are_joined(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([PROMPT, "--keep", "ugly # mine", "--max-terms", "2"]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("ugly, ")
+    assert line.count(",") == 2
+    assert "#" not in line
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    writer = threading.Thread(target=pipe.write_text, args=("a cat\na dog\n",))
+    writer.start()
+    assert main(["--file", str(pipe)]) == 0
+    writer.join()
+    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 def test_standard_input_is_answered_line_by_line(

@@ -78,6 +78,35 @@ def test_what_the_prompt_negates_is_asked_for(generator: negopt.Generator) -> No
     assert {"text", "people"} <= {term.text for term in split_terms(answer.text)}
 
 
+def test_what_the_prompt_negates_fits_into_the_tokens_and_may_be_avoided(generator: negopt.Generator) -> None:
+    prompt = "castle --no text, watermark, cars, people, dogs, cats, birds"
+    short = generator.generate(prompt, max_tokens=7)
+    assert [term.text for term in short.terms] == ["text", "watermark", "cars"]
+    for variant, denied in [("humans", "no people"), ("blurry", "no blur"), ("letters", "no letters")]:
+        answer = generator.generate(f"street, {denied}", avoid=variant)
+        assert denied.removeprefix("no ") not in [term.text for term in answer.terms]
+        assert answer.terms
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_alternatives_of_few_terms_differ_too(generator: negopt.Generator, most: int) -> None:
+    for prompt in (*PROMPTS[:-1], "headless horseman", "portrait photo, bokeh"):  # the last one says "no people"
+        answer = generator.generate(prompt, n=8, max_terms=most)
+        lists = [frozenset(keys(each)) for each in (answer, *answer.alternatives)]
+        assert len(set(lists)) == 8
+
+
+def test_a_long_text_of_the_artists_own_takes_no_longer_than_its_beginning(generator: negopt.Generator) -> None:
+    own = " ".join(f"word{number}" for number in range(2000))
+    task = generator._task(PROMPTS[0], negopt.Options(keep=own), ())
+    assert len(task.prefix) < 200
+
+
+def test_a_device_that_is_not_there_is_said_in_one_line() -> None:
+    with pytest.raises(negopt.OptionError, match="device nowhere: "):
+        negopt.load(device="nowhere")
+
+
 @pytest.mark.parametrize("most", [0, 1, 5, 12])
 def test_max_terms_is_the_most_and_short_lists_are_well_used(generator: negopt.Generator, most: int) -> None:
     answers = generator.generate_batch(PROMPTS[:3], max_terms=most)
