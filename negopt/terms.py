@@ -17,7 +17,8 @@ from .syntax import plain_words, read_fragments, split_parameters, word_set
 
 @dataclass(frozen=True)
 class Term:
-    """One term. `text` is plain and in lower case (an embedding keeps its case); `weight` is above 0."""
+    """One term. `text` is plain and in lower case (an embedding keeps its case, a tag of Pony Diffusion its
+    underscore: "score_4"); `weight` is above 0."""
 
     text: str
     weight: float = 1.0
@@ -52,7 +53,7 @@ def format_terms(terms: Iterable[Term], weights: bool = True) -> str:
     """
     groups: list[tuple[float, list[str]]] = []
     for term in terms:
-        weight = round(term.weight, 2) if weights else 1.0
+        weight = max(0.01, round(term.weight, 2)) if weights else 1.0
         if not groups or groups[-1][0] != weight:
             groups.append((weight, []))
         groups[-1][1].append(re.sub(r"([()\[\]])", r"\\\1", term.text))
@@ -150,6 +151,7 @@ _KNOWN_EMBEDDINGS = re.compile(
     "|rmadaneg|juggernautneg|difconsistency|paintstyleneg|flonixneg|caravaggioneg|auroraneg|simpleneg|npsimple"
     "|boringe|ulzzang|kkw|rzneg|drdpnte|lanjiao|lisdusk|pureerosface|styleneb|aidxl|unaestheticxl|civitneg|fcneg"
     "|danger(?:donkey|goose|hawk|horse|moose|mouse|crow)|dreamartistbadhand"
+    "|n(?:art|real)?fixer"
 )
 # How such files are called otherwise; in lower case, with hyphens for underscores.
 _EMBEDDING_NAME = re.compile(
@@ -173,6 +175,8 @@ def _is_embedding_name(word: str) -> bool:
     return bool(_EMBEDDING_NAME.search(name) or _KNOWN_EMBEDDINGS.search(re.sub(r"[\W\d_]+", "", word)))
 
 
+# Tags that Pony Diffusion learned letter by letter.
+_TAG = re.compile(r"score_\d\w*|(?:source|rating)_\w+", re.IGNORECASE)
 _BY = re.compile(
     r"\b(?:(?:art|painting|sketch|illustration|image|drawing)s?\s+)?by(?:\s+(?:an?|the))?\s*$", re.IGNORECASE
 )
@@ -181,6 +185,8 @@ _BY = re.compile(
 @lru_cache(maxsize=65536)
 def _term_texts(fragment: str) -> tuple[str, ...]:
     """A fragment's terms: one, unless it names embeddings among its words."""
+    if _TAG.fullmatch(fragment):
+        return (fragment.lower(),)
     if not is_embedding(fragment):
         text = plain_words(fragment)
         return (text,) if _is_term(text) else ()

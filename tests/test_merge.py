@@ -32,3 +32,13 @@ def test_nothing_gives_nothing_and_merging_again_changes_nothing() -> None:
     assert merge("a knight").text == merge("", "", " ,").text == ""
     once = merge("a knight", "((bad hands)), [text], ugly, (a, b:1.2), Ugly").text
     assert merge("a knight", once).text == once
+
+
+def test_tags_that_are_known_letter_by_letter_stay_as_they_are() -> None:
+    assert merge("a cat", "score_4, Score_5_up, source_pony, rating_explicit").text == (
+        "score_4, score_5_up, source_pony, rating_explicit"
+    )
+
+
+def test_weights_stay_numbers_that_hosts_read() -> None:
+    assert merge("a cat", "<my neg:inf>, (text:0.001), (blurry:0.004)").text == "(my, neg:10), (text, blurry:0.01)"
