@@ -6,7 +6,6 @@ The command line, the ComfyUI nodes, the A1111 script and its API all build thei
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -74,13 +73,11 @@ class Option:
     def _number(self, value: Any) -> int | float:
         kind = "a whole number" if self.type is int else "a number"
         right = f"{kind} from {self.minimum:g} to {self.maximum:g}"
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise OptionError(f"{self.name} must be {right}, not {value!r}")
-        if self.type is int and value != int(value):
-            raise OptionError(f"{self.name} must be {right}, not {value!r}")
         assert self.minimum is not None
         assert self.maximum is not None
-        if not self.minimum <= value <= self.maximum:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.minimum <= value <= self.maximum:
+            raise OptionError(f"{self.name} must be {right}, not {value!r}")
+        if self.type is int and value != int(value):
             raise OptionError(f"{self.name} must be {right}, not {value!r}")
         return self.type(value)
 

@@ -42,11 +42,13 @@ def read_request(body: bytes | Mapping[str, Any]) -> Request:
 
 
 def parse_body(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in a request's body; raises `OptionError`."""
+    """The JSON object in a request's body, half characters in its texts replaced; raises `OptionError`."""
     if len(body) > LONGEST_BODY:
         raise OptionError(f"the request is longer than {LONGEST_BODY} bytes")
     try:
         values = json.loads(body)
+        # Half of an emoji, as a page that cuts a text may send it, can neither be encoded nor be sent back.
+        values = json.loads(json.dumps(values, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise OptionError(f"the request is not JSON ({error})") from error
     if not isinstance(values, dict):

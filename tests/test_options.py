@@ -49,6 +49,7 @@ def test_a_preference_is_text_or_a_table() -> None:
         ("creativity", 2.01),
         ("seed", -1),
         ("seed", 2**60),
+        ("seed", 10**400),
         ("n", 0),
         ("weights", 1),
         ("weights", "yes"),

@@ -29,6 +29,7 @@ def test_a_request_is_read_with_its_options() -> None:
         (b'{"prompt": "a", "max_terms": 1000}', "max_terms must be a whole number from 0 to 100"),
         (b'{"prompt": "a", "colour": 1}', "unknown option 'colour'"),
         (b"\xff\xfe", "not JSON"),
+        (b'{"prompt": "a", "seed": 1' + b"0" * 400 + b"}", "seed must be a whole number"),
         (json.dumps({"prompt": "a" * LONGEST_BODY}).encode(), "longer"),
     ],
 )
@@ -36,6 +37,12 @@ def test_what_is_wrong_is_said_in_one_line(body: bytes, message: str) -> None:
     with pytest.raises(negopt.OptionError, match=message) as error:
         read_request(body)
     assert "\n" not in str(error.value)
+
+
+def test_half_an_emoji_can_be_answered(generator: negopt.Generator) -> None:
+    request = read_request(b'{"prompt": "a \\ud83d cat", "keep": "ugly \\ude00"}')
+    answer = generator.generate(request.prompt, keep=request.options.keep)
+    assert "ugly ?" in json.dumps(describe(request.prompt, answer), ensure_ascii=False).encode().decode()
 
 
 def test_an_answer_is_described_whole(generator: negopt.Generator) -> None:
