@@ -29,11 +29,18 @@ def token_counter(clip: Any) -> Callable[[str], int]:
     """Counts a text's tokens as `clip` reads it (weights and embeddings included); without one, as SD's CLIP does."""
     if clip is None:
         return host.clip_tokens()
+    # Language models such as Qwen-Image's wrap each text in a template of theirs, which is not the artist's.
+    template = _tokens_of_words(clip, "")
 
     def count(text: str) -> int:
-        towers = clip.tokenize(text, return_word_ids=True) if text else {}
-        named = [windows for name, windows in towers.items() if name in CLIP_TOWERS] or list(towers.values())
-        # A token's third part is the number of its word; start, end and padding have none.
-        return max((sum(1 for window in windows for token in window if token[2]) for windows in named), default=0)
+        return max(0, _tokens_of_words(clip, text) - template) if text else 0
 
     return count
+
+
+def _tokens_of_words(clip: Any, text: str) -> int:
+    """Tokens of the encoder that reads most of them; of several, those with windows count."""
+    towers = clip.tokenize(text, return_word_ids=True)
+    named = [windows for name, windows in towers.items() if name in CLIP_TOWERS] or list(towers.values())
+    # A token's third part is the number of its word; start, end and padding have none.
+    return max((sum(1 for window in windows for token in window if token[2]) for windows in named), default=0)

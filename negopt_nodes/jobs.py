@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ..negopt.errors import NegOptError
+from ..negopt.errors import NegOptError, OptionError
+from ..negopt.options import OPTIONS
 
 if TYPE_CHECKING:
     from ..negopt.generator import Generator, NegativePrompt
@@ -51,8 +52,16 @@ class Written:
     def texts(self) -> list[str]:
         """One text for each alternative that was asked for."""
         if self.failure:
-            return [self.job.own] * int(self.job.options.get("n", 1))
+            return [self.job.own] * self._asked_for
         return [answer.text for answer in self.answers]
+
+    @property
+    def _asked_for(self) -> int:
+        """How many alternatives; one where a link brought what is no such number."""
+        try:
+            return int(OPTIONS["n"].check(self.job.options.get("n", 1)))
+        except OptionError:
+            return 1
 
 
 def write(

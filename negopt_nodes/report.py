@@ -20,7 +20,8 @@ def report(written: Iterable[Written]) -> list[dict[str, Any]]:
     """For each negative, in order: "text", "spans", "inputs", and "failure" where it is only the artist's own."""
     entries: list[dict[str, Any]] = []
     for one in written:
-        inputs = {"prompt": one.job.prompt, **one.job.options}
+        model = one.job.model if isinstance(one.job.model, str) else one.job.model.name
+        inputs = {"prompt": one.job.prompt, "model": model, **one.job.options}
         if one.failure:
             own = [{"text": one.job.own, "origin": "keep"}] if one.job.own else []
             entries += [{"text": one.job.own, "spans": own, "inputs": inputs, "failure": one.failure}] * len(one.texts)

@@ -131,6 +131,32 @@ def test_the_clip_that_reads_the_text_counts_its_tokens(folder: Path) -> None:
     assert short > long > 0
 
 
+class Templated(Clip):
+    """As Qwen-Image's: every text comes in a template, whose words are counted, too."""
+
+    def tokenize(self, text: str, return_word_ids: bool = False) -> dict[str, Any]:
+        template = "describe the image by detailing its colour shape and size " * 4
+        return {"qwen": super().tokenize(template + text)["l"]}
+
+
+def test_a_template_around_the_text_takes_none_of_its_room(folder: Path) -> None:
+    wanted = [jobs.Job("a", {"max_tokens": 20}, clip=clip) for clip in (Clip("plain", 1), Templated("wrapped", 1))]
+    plain, wrapped = (one.texts for one in jobs.write(wanted, models.open_model))
+    assert plain == wrapped
+
+
+@pytest.mark.parametrize(("asked", "count"), [(0, 1), (-1, 1), (1000, 1), (None, 1), ("many", 1), (3, 3)])
+def test_where_it_fails_there_are_as_many_texts_as_may_be_asked_for(asked: object, count: int) -> None:
+    failed = jobs.Written(jobs.Job("a", {"n": asked, "keep": "ugly"}), failure="why")
+    assert failed.texts == ["ugly"] * count
+    assert len(report.report([failed])) == count
+
+
+def test_a_reference_that_leads_nowhere_is_told_not_raised(folder: Path) -> None:
+    for name in ("~nobody-of-that-name/x", "y" * 300):
+        assert "no such model" in models.refer(name).failure
+
+
 # What the page shows
 
 

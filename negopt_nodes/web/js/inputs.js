@@ -2,12 +2,15 @@
 
 const NEGATIVES = ["negative", "negative_2"]
 const NOT_SENT = ["clip"]
+/** Modes of a node that is muted or bypassed. */
+const PASSED_OVER = [2, 4]
 /** The node's names for what the server calls otherwise. */
 const NAMES = { variation: "seed", negopt_model: "model" }
 
 /**
  * The request for a node: `values` for the server, and in `unknown` the names of linked inputs whose value only a run
- * can tell. A linked input takes the value of the text box at the other end, else the one of the last run.
+ * can tell. A linked input takes the value of the text box at the other end, else the one of the last run
+ * (`negoptRunInputs`).
  */
 export function readInputs(node) {
   const values = {}
@@ -18,7 +21,7 @@ export function readInputs(node) {
   for (const input of node.inputs ?? []) {
     if (!linkOf(node, input.name) || NOT_SENT.includes(input.name)) continue
     const name = NAMES[input.name] ?? input.name
-    const value = valueBehind(node, input.name) ?? node.negoptEntries?.[0]?.inputs?.[name]
+    const value = valueBehind(node, input.name) ?? node.negoptRunInputs?.[name]
     if (value === undefined) unknown.push(input.name)
     else values[name] = value
   }
@@ -36,10 +39,18 @@ function linkOf(node, name) {
   return node.inputs?.find((input) => input.name === name)?.link ?? null
 }
 
-/** The value of the only widget of the node that an input is linked to, if that is what such a node hands on. */
+/** What a run knew of an input that is linked anew is no longer so. */
+export function forgetInput(node, name) {
+  delete node.negoptRunInputs?.[NAMES[name] ?? name]
+}
+
+/**
+ * The value of the only widget of the node that an input is linked to, if that is what such a node hands on: one that
+ * runs, and whose widget is not linked itself.
+ */
 function valueBehind(node, name) {
   const origin = node.getInputNode?.(node.inputs.findIndex((input) => input.name === name))
-  const widgets = origin?.widgets?.filter((widget) => widget.serialize !== false && typeof widget.value !== "object")
-  const handsOn = /^Primitive|^NegOptLoadModel$/.test(origin?.type ?? "")
-  return handsOn ? widgets?.[0]?.value : undefined
+  if (!/^Primitive|^NegOptLoadModel$/.test(origin?.type ?? "") || PASSED_OVER.includes(origin.mode)) return undefined
+  const widget = origin.widgets?.find((one) => one.serialize !== false && typeof one.value !== "object")
+  return widget && linkOf(origin, widget.name) === null ? widget.value : undefined
 }

@@ -5,11 +5,14 @@
 import { app } from "../../../scripts/app.js"
 import { api } from "../../../scripts/api.js"
 import { drawEntries, drawNotice, textOf } from "./display.js"
-import { readInputs } from "./inputs.js"
+import { forgetInput, readInputs } from "./inputs.js"
 import { text } from "./texts.js"
 
 /** The writing nodes, and how large each is at first. */
 const DEFAULT_SIZE = { NegOpt: [420, 640], NegOptAlternatives: [440, 860], NegOptMerge: [420, 640] }
+
+/** What LiteGraph calls the side of a node where links come in. */
+const INPUTS = 1
 
 const HEIGHT_OF_ONE = 90
 const HEIGHT_OF_FURTHER = 70
@@ -24,6 +27,7 @@ app.registerExtension({
     if (!(nodeDef.name in DEFAULT_SIZE)) return
     after(nodeType, "onNodeCreated", addWidgets)
     after(nodeType, "onExecuted", showResult)
+    after(nodeType, "onConnectionsChange", forgetLinked)
     after(nodeType, "getExtraMenuOptions", addCopyOption)
   }
 })
@@ -63,9 +67,16 @@ function leastHeight(entries) {
   return Math.min(MOST_HEIGHT, HEIGHT_OF_ONE + HEIGHT_OF_FURTHER * (entries - 1))
 }
 
-/** After a run: the server's entries for this node. */
+/** After a run: the server's entries for this node, and what its linked inputs were. */
 function showResult(output) {
-  if (output?.negopt) show(this, output.negopt)
+  if (!output?.negopt) return
+  this.negoptRunInputs = { ...output.negopt[0]?.inputs }
+  show(this, output.negopt)
+}
+
+/** A link was made or cut. */
+function forgetLinked(side, slot) {
+  if (side === INPUTS && this.inputs?.[slot]) forgetInput(this, this.inputs[slot].name)
 }
 
 function show(node, entries) {
