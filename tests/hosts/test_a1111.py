@@ -474,6 +474,22 @@ def test_a_record_is_kept_on_request(server: WebUI) -> None:
     assert line["negative_prompt"].startswith("ugly, ")
 
 
+def test_null_is_what_the_settings_page_says(server: WebUI) -> None:
+    server.post("/sdapi/v1/options", {"negopt_max_terms": 3}, **USER)
+    made = make(server, True, None, None, None, None)
+    server.post("/sdapi/v1/options", {"negopt_max_terms": 30}, **USER)
+    assert len(made.negatives[0].split(", ")) == 1 + 3  # "ugly" is the own one
+    assert len(make(server, True).negatives[0].split(", ")) > 4
+
+
+def test_a_models_folder_that_cannot_be_read_costs_nothing(server: WebUI) -> None:
+    for folder in ("~nobody-of-that-name/models", "x" * 300, str(server.data / "record.jsonl" / "in it")):
+        server.post("/sdapi/v1/options", {"negopt_models_folder": folder}, **USER)
+        assert "negopt-mini" in server.get("/negopt/v1/models", **USER)["models"]
+        assert "NegOpt note" not in make(server, True).infotexts[0]
+    server.post("/sdapi/v1/options", {"negopt_models_folder": ""}, **USER)
+
+
 def test_the_cost_is_small(server: WebUI) -> None:
     """Bounds for a busy machine; `-s` shows what it was."""
     before = len(server.times("process"))

@@ -591,6 +591,45 @@ def test_write_takes_linked_text_or_says_what_it_cannot_know(page: Any) -> None:
     assert "Run the graph once" in text_in_node(page, "NegOpt")
 
 
+def test_write_trusts_only_what_a_run_has_seen(page: Any, comfyui: ComfyUI) -> None:
+    page.evaluate(
+        """() => { app.graph.clear()
+                   const make = kind => { const n = LiteGraph.createNode(kind); app.graph.add(n); return n }
+                   window.text = make('PrimitiveStringMultiline'); window.join = make('StringConcatenate')
+                   window.node = make('NegOpt'); node.widgets[0].value = 'a black cat'
+                   window.link = (from) => from.connect(0, node, node.inputs.findIndex(i => i.name === 'prompt'))
+                   join.widgets[0].value = 'a castle'; join.widgets[1].value = ', at night' }"""
+    )
+    press_write(page, "NegOpt")
+    page.evaluate("() => link(join)")
+    press_write(page, "NegOpt")  # what was typed is not what the link will bring
+    assert "Run the graph once" in text_in_node(page, "NegOpt")
+    press_run(page, comfyui)
+    page.evaluate("() => node.widgets.find(w => w.name === 'keep').value = 'ugly'")
+    press_write(page, "NegOpt")
+    assert text_in_node(page, "NegOpt") == negopt.load().generate("a castle, at night", keep="ugly").text
+    page.evaluate("() => { text.widgets[0].value = 'a dog'; text.mode = 4; link(text) }")
+    press_write(page, "NegOpt")  # a node that is passed over hands nothing on
+    assert "Run the graph once" in text_in_node(page, "NegOpt")
+
+
+def test_write_knows_the_model_that_came_through_other_nodes(page: Any, comfyui: ComfyUI) -> None:
+    page.evaluate(
+        """() => { app.graph.clear()
+                   const make = kind => { const n = LiteGraph.createNode(kind); app.graph.add(n); return n }
+                   const load = make('NegOptLoadModel'), reroute = make('Reroute')
+                   window.node = make('NegOpt'); node.widgets[0].value = 'a castle'
+                   load.widgets[0].value = 'negopt-mini'; load.connect(0, reroute, 0)
+                   reroute.connect(0, node, node.inputs.findIndex(i => i.name === 'negopt_model')) }"""
+    )
+    press_write(page, "NegOpt")
+    assert "Run the graph once" in text_in_node(page, "NegOpt")
+    press_run(page, comfyui)
+    page.evaluate("() => node.widgets[0].value = 'a dog'")
+    press_write(page, "NegOpt")
+    assert text_in_node(page, "NegOpt") == negopt.load().generate("a dog").text
+
+
 @needs_checkpoint
 def test_a_conditioning_without_a_clip_is_explained_on_the_page(page: Any, comfyui: ComfyUI) -> None:
     workflow = json.loads((ROOT / "example_workflows" / "Text to image SD1.5.json").read_text(encoding="utf-8"))
