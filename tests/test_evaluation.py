@@ -15,7 +15,7 @@ from training.evaluation.approaches import best_fixed, best_for, copied
 from training.evaluation.cli import Evaluation
 from training.evaluation.intervals import Interval, bootstrap, mean_interval
 from training.evaluation.kept import KeptGallery
-from training.evaluation.outcome import NONE, differences, judge, judge_one, rates, table, wins
+from training.evaluation.outcome import NONE, differences, judge, judge_one, pictures_of, rates, table, wins
 from training.evaluation.report import best
 from training.evaluation.search import Array, Terms, frequent_terms, mean_reward, racing
 from training.rewards import Aesthetics, WeightedReward, inception_score
@@ -102,6 +102,12 @@ def test_the_pictures_shown_are_those_that_were_judged() -> None:
             brightness = made.observe([shown.picture])["aesthetics"]
             assert torch.equal(brightness[0], outcomes[shown.approach].seen["aesthetics"][row, 0])
             assert shown.reward == outcomes[shown.approach].reward[row, 0].item()
+
+
+def test_no_two_prompts_share_a_noise() -> None:
+    made = pictures_of(["a", "b", "c"], ["", "x", "y"], 2, first=10)
+    assert [picture.seed for picture in made] == [10, 11, 12, 13, 14, 15]
+    assert [picture.negative_prompt for picture in made] == ["", "", "x", "x", "y", "y"]
 
 
 def test_fidelity_is_that_among_the_approachs_own_pictures() -> None:

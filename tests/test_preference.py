@@ -22,7 +22,15 @@ from negopt.preference import Preferences, read_preference
 from tests.preferring import give_preferences, set_metrics
 from tests.test_rl_stage import GROUP, Painting, weights
 from tests.tiny_policy import PROMPTS, read, tiny_policy
-from training.evaluation.preference import Curves, preference_curves, weighting, weights_of, write_curves
+from training.evaluation.outcome import pictures_of
+from training.evaluation.preference import (
+    FIRST_NOISE,
+    Curves,
+    preference_curves,
+    weighting,
+    weights_of,
+    write_curves,
+)
 from training.rewards import Aesthetics, Judge, WeightedReward
 from training.rl.gallery import Gallery
 from training.rl.learner import Learning, as_generator
@@ -387,10 +395,10 @@ def test_curves_show_what_a_model_does_with_its_weights(model: Path, plain: Path
     generator = negopt.load(model)
     before = [answer.text for answer in negopt.load(plain).generate_batch(PROMPTS, max_terms=3)]
     curves = preference_curves(
-        gallery, generator, PROMPTS, [1, 2], before=before, specialists={"fidelity": ["blurry"] * 4}, max_terms=3
+        gallery, generator, PROMPTS, 2, before=before, specialists={"fidelity": ["blurry"] * 4}, max_terms=3
     )
     answers = generator.generate_batch(PROMPTS, prefer={"fidelity": 2, "aesthetics": 1}, max_terms=3, max_tokens=0)
-    expected = Colours().sample([Picture(p, a.text, s) for p, a in zip(PROMPTS, answers, strict=True) for s in (1, 2)])
+    expected = Colours().sample(pictures_of(PROMPTS, [answer.text for answer in answers], 2, FIRST_NOISE))
     torch.testing.assert_close(curves.asked["fidelity"][2 / 3]["aesthetics"], expected[:, 0].mean((1, 2)).view(4, 2))
     write_curves(tmp_path / "out", curves)
     assert (tmp_path / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -398,6 +406,6 @@ def test_curves_show_what_a_model_does_with_its_weights(model: Path, plain: Path
     assert len(rows) == 1 + 2 * len(weights_of(METRICS)) * 2
     assert (tmp_path / "out" / "kept.csv").read_text().splitlines()[1].startswith("fidelity,")
     with pytest.raises(negopt.OptionError, match="not trained for preferences"):
-        preference_curves(gallery, negopt.load(plain), PROMPTS, [1])
+        preference_curves(gallery, negopt.load(plain), PROMPTS, 1)
     with pytest.raises(negopt.OptionError, match="no judge is called 'beauty'"):
-        preference_curves(gallery, generator, PROMPTS, [1], specialists={"beauty": PROMPTS})
+        preference_curves(gallery, generator, PROMPTS, 1, specialists={"beauty": PROMPTS})

@@ -50,13 +50,13 @@ def judge(
     them: its pictures set the units of the reward. The fidelity of a picture is measured against the other pictures of
     its approach, so that exp of its mean is the approach's Inception Score.
     """
-    gallery.reward.warm_up(gallery.observe(_pictures(prompts, approaches[NONE], seeds), NONE))
+    gallery.reward.warm_up(gallery.observe(pictures_of(prompts, approaches[NONE], seeds), NONE))
     return {name: judge_one(gallery, prompts, negatives, seeds, name) for name, negatives in approaches.items()}
 
 
 def judge_one(gallery: Gallery, prompts: Sequence[str], negatives: Sequence[str], seeds: int, title: str) -> Outcome:
     """As `judge`, of one approach, in the units that the rewards already have."""
-    observed = gallery.observe(_pictures(prompts, negatives, seeds), title)
+    observed = gallery.observe(pictures_of(prompts, negatives, seeds), title)
     judged = gallery.reward.alone(observed)
     shape = (len(negatives), seeds)
     return Outcome(
@@ -67,10 +67,11 @@ def judge_one(gallery: Gallery, prompts: Sequence[str], negatives: Sequence[str]
     )
 
 
-def _pictures(prompts: Sequence[str], negatives: Sequence[str], seeds: int) -> list[Picture]:
-    """Each prompt has noises of its own: what one noise favours is no news of a prompt."""
+def pictures_of(prompts: Sequence[str], negatives: Sequence[str], seeds: int, first: int = 0) -> list[Picture]:
+    """`seeds` pictures for each prompt side by side. Each prompt has noises of its own, counted from `first`: what one
+    noise favours is no news of a prompt."""
     pairs = enumerate(zip(prompts, negatives, strict=True))
-    return [Picture(p, n, seed) for row, (p, n) in pairs for seed in range(row * seeds, (row + 1) * seeds)]
+    return [Picture(p, n, first + row * seeds + each) for row, (p, n) in pairs for each in range(seeds)]
 
 
 def table(outcomes: Mapping[str, Outcome], resamples: int = 2000) -> Table:

@@ -3,6 +3,8 @@
 OUT/curves.png   for each metric its gain over no negative against its weight, the other metrics sharing the rest
 OUT/curves.csv   every metric at every weighting, with intervals
 OUT/kept.csv     how much of each specialist's gain the model keeps with all weight on that metric
+
+What the judges saw is kept beside OUT, in OUT.judged.safetensors, so that a call that was killed goes on.
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ from training.atomic import replace_folder
 from training.data.dataset import load_split
 from training.evaluation.approaches import written
 from training.evaluation.intervals import RESAMPLES, Interval, mean_interval
+from training.evaluation.kept import KeptGallery
+from training.evaluation.outcome import pictures_of
 from training.rl.gallery import Gallery
-from training.samplers import Picture
 from training.world import add_world_arguments, open_world
 
 matplotlib.use("agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
+FIRST_NOISE = 1_000_000
+"""The table of `evaluate` has others: what holds on both is no luck of one's noises."""
 NO_PREFERENCES = "this model was not trained for preferences (python -m training rl --prefer-any does that)"
 
 Scores = Mapping[str, torch.Tensor]
@@ -67,13 +72,14 @@ def preference_curves(
     gallery: Gallery,
     generator: Generator,
     prompts: Sequence[str],
-    seeds: Sequence[int],
+    seeds: int,
     *,
     before: Sequence[str] | None = None,
     specialists: Mapping[str, Sequence[str]] | None = None,
     max_terms: int = 12,
 ) -> Curves:
-    """Have `generator`'s negatives painted and judged, at weights from 0 to 1 of each of its metrics.
+    """Have `generator`'s negatives painted and judged, `seeds` pictures for each prompt, at weights from 0 to 1 of each
+    of its metrics.
 
     `before` and each of the `specialists` give a negative for each prompt. Raises `OptionError` where the model has
     no preferences, or knows a metric that no judge does.
@@ -81,16 +87,14 @@ def preference_curves(
     _check(generator, gallery, specialists or {})
 
     def observe(negatives: Sequence[str], title: str) -> dict[str, torch.Tensor]:
-        return gallery.observe(
-            [Picture(p, n, s) for p, n in zip(prompts, negatives, strict=True) for s in seeds], title
-        )
+        return gallery.observe(pictures_of(prompts, negatives, seeds, FIRST_NOISE), title)
 
     none = observe([""] * len(prompts), "no negative")
     gallery.reward.warm_up(none)
 
     def score(negatives: Sequence[str], title: str) -> Scores:
         judged = gallery.reward.alone(observe(negatives, title))
-        return {name: part.view(len(prompts), len(seeds)) for name, part in judged.parts.items()}
+        return {name: part.view(len(prompts), seeds) for name, part in judged.parts.items()}
 
     asked = {
         metric: {
@@ -222,7 +226,8 @@ def run(args: argparse.Namespace) -> int:
     generator = negopt.load(args.model)
     if not generator.metrics:
         raise OptionError(NO_PREFERENCES)
-    gallery = open_world(args, generator.metrics).gallery(dict.fromkeys(generator.metrics, 1.0))
+    opened = open_world(args, generator.metrics).gallery(dict.fromkeys(generator.metrics, 1.0))
+    gallery = KeptGallery(opened.sampler, opened.reward, args.out.with_name(f"{args.out.name}.judged.safetensors"))
     prompts = list(load_split(args.data, "test")["prompt"])[: args.prompts]
     models = {}
     for given in args.specialists:
@@ -234,11 +239,12 @@ def run(args: argparse.Namespace) -> int:
         gallery,
         generator,
         prompts,
-        list(range(args.seeds)),
+        args.seeds,
         before=written(negopt.load(args.before), prompts, args.max_terms) if args.before else None,
         specialists={metric: written(model, prompts, args.max_terms) for metric, model in models.items()},
         max_terms=args.max_terms,
     )
+    gallery.save()
     write_curves(args.out, curves)
     for metric, of_weight in curves.asked.items():
         gains = "  ".join(f"{weight:.2f}: {curves.gain(scores, metric)}" for weight, scores in of_weight.items())
