@@ -90,7 +90,7 @@ def best_batch(makers: Makers, batches: Sequence[int], turns: Iterator[int]) -> 
             begun = time.perf_counter()
             call_plain(makers, pictures_of(next(turns), batch), batch)
             rates[batch] = batch / (time.perf_counter() - begun)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             break
     return max(rates, key=lambda batch: rates[batch])
 

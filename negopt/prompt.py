@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .negation import bare, closes_list, continues_list, split_parts
 from .syntax import Fragment, plain_words, read_fragments, split_parameters
@@ -36,6 +37,12 @@ def read_prompt(prompt: str) -> Prompt:
     for fragment in read_fragments(_PARAMETER.sub(_as_words, split_parameters(prompt)[0])):
         reader.read(fragment)
     return Prompt(", ".join(reader.texts), tuple(reader.wanted), tuple(reader.unwanted))
+
+
+@lru_cache(maxsize=4096)
+def in_words(prompt: str) -> str:
+    """All of the prompt in plain words, for what knows no host's syntax; a prompt of nothing but syntax stays as it is."""
+    return read_prompt(prompt).text or prompt
 
 
 # Midjourney's parameters, which people paste along: `--no text, people --ar 2:3`.

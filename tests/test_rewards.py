@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -89,6 +90,18 @@ def reward() -> WeightedReward:
         "fidelity": Fidelity(classes, window=16),
     }
     return WeightedReward(judges, {"aesthetics": 2.0, "fidelity": 1.0})
+
+
+def test_judges_read_prompts_in_plain_words() -> None:
+    read: list[str] = []
+
+    def reading(texts: Sequence[str]) -> torch.Tensor:
+        read.extend(texts)
+        return torch.ones(len(texts), 2)
+
+    reward = WeightedReward({"alignment": Alignment(brightness, reading)}, {"alignment": 1.0})
+    reward.observe(IMAGES[:3], ["((a cat)), <lora:ink:0.8> [hat:0.7]", "a dog", "<lora:ink:0.8>"])
+    assert read == ["a cat, hat", "a dog", "<lora:ink:0.8>"]
 
 
 def test_each_part_counts_in_units_of_the_warm_up(reward: WeightedReward) -> None:

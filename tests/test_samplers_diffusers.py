@@ -158,6 +158,25 @@ def test_a_download_shows_its_progress_while_warnings_are_off() -> None:
     assert (transformers_logging.get_verbosity(), are_progress_bars_disabled()) == before
 
 
+def test_the_hosts_syntax_is_nothing_that_a_text_encoder_reads(sampler: DiffusersSampler) -> None:
+    plain, written = Picture("red, a cat", "ugly", 1), Picture("(red:1.3), a cat <lora:ink:0.8>", "(ugly:1.4)", 1)
+    assert torch.equal(sampler.sample([written]), sampler.sample([plain]))
+    assert not torch.equal(sampler.sample([plain._replace(prompt="blue, a dog")]), sampler.sample([plain]))
+
+
+def test_pictures_that_are_no_numbers_are_refused(sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = sampler.pipeline.vae.decode
+
+    def overflowing(latents: torch.Tensor) -> Any:
+        decoded = decode(latents)
+        decoded.sample[-1, 0, 0, 0] = torch.inf - torch.inf
+        return decoded
+
+    monkeypatch.setattr(sampler.pipeline.vae, "decode", overflowing)
+    with pytest.raises(ModelError, match="--dtype bf16"):
+        sampler.sample(PICTURES)
+
+
 def test_only_so_many_texts_are_kept(sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch) -> None:
     first = sampler.sample(PICTURES)
     monkeypatch.setattr("training.samplers.in_process.TEXTS_KEPT", 2)
@@ -170,6 +189,7 @@ def test_only_so_many_texts_are_kept(sampler: DiffusersSampler, monkeypatch: pyt
 def test_memory_that_runs_out_halves_the_batch_and_says_so(
     sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.delattr(torch, "OutOfMemoryError", raising=False)  # a name that torch before 2.5 does not have
     expected = sampler.sample(PICTURES)
     sampler.batch = 5
     make = sampler._sample
@@ -178,7 +198,7 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so(
     def short_of_memory(pictures: Sequence[Picture]) -> torch.Tensor:
         tried.append(len(pictures))
         if len(pictures) > 2:
-            raise torch.OutOfMemoryError
+            raise torch.cuda.OutOfMemoryError
         return make(pictures)
 
     monkeypatch.setattr(sampler, "_sample", short_of_memory)
@@ -192,11 +212,13 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so(
 
 
 def test_each_scheduler_has_a_name(sampler: DiffusersSampler) -> None:
-    found = {}
+    found, said = {}, {}
     for name in SCHEDULERS:
         set_scheduler(sampler.pipeline, name)
         found[name] = sampler.sample(PICTURES[:1])
-        assert sampler.description["scheduler"] == SCHEDULERS[name][0]
+        said[name] = sampler.description["scheduler"]
+        assert said[name].partition(" (")[0] == SCHEDULERS[name][0]
+    assert len(set(said.values())) == len(SCHEDULERS)  # those of one class, too
     assert all(image.isfinite().all() for image in found.values())
     assert not torch.equal(found["ddim"], found["euler"])
     with pytest.raises(OptionError, match=r"dpm\+\+2m"):
@@ -206,7 +228,10 @@ def test_each_scheduler_has_a_name(sampler: DiffusersSampler) -> None:
 def test_it_says_what_it_is(file: Path, tokenizer: Path) -> None:
     sampler = DiffusersSampler.open(file, tokenizer=tokenizer, size=SIZE, dtype=torch.bfloat16, device="cpu")
     expected = {"checkpoint": str(file), "steps": 20, "guidance": 7.0, "size": "64x48", "dtype": "bfloat16"}
-    assert sampler.description == expected | {"scheduler": "DPMSolverMultistepScheduler"}
+    scheduler = "DPMSolverMultistepScheduler (steps_offset=1, timestep_spacing=leading)"
+    assert sampler.description == expected | {"scheduler": scheduler}
+    set_scheduler(sampler.pipeline, "dpm++2m-karras")
+    assert sampler.description["scheduler"] == scheduler.replace(")", ", use_karras_sigmas=True)")
     assert sampler.sample(PICTURES[:1]).dtype == torch.float32
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from negopt.errors import OptionError
-from negopt.prompt import read_prompt
+from negopt.prompt import in_words
 
 MOST = 48
 """Aspects, of which each costs a critic as much as a term."""
@@ -60,7 +60,7 @@ class Aspects:
 @torch.no_grad()
 def _embedded(read: Read, prompts: Sequence[str]) -> torch.Tensor:
     """Of length 1, [B, E]."""
-    said = [read_prompt(prompt).text for prompt in prompts]  # in plain words, without the hosts' syntax
+    said = [in_words(prompt) for prompt in prompts]
     parts = []
     hidden = len(said) <= AT_ONCE
     with tqdm(total=len(said), desc="reading", unit="prompt", mininterval=2.0, leave=False, disable=hidden) as bar:

@@ -1,5 +1,6 @@
 """Pictures by diffusers in this process: the checkpoint is loaded once and stays.
 
+Texts are read in plain words: the syntax of hosts, emphasis and <lora:...> included, says nothing to a text encoder.
 A picture depends on its own prompt, negative prompt and seed alone: its noise is drawn from its seed, on the CPU, so
 that it is the same on every machine and in every batch. Texts are encoded once, and where memory runs out the batch is
 halved.
@@ -7,6 +8,7 @@ halved.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,8 @@ from typing import Any, NamedTuple
 import torch
 
 from negopt.errors import ModelError, OptionError
+from negopt.prompt import in_words
+from negopt.terms import terms_alone
 
 from .checkpoints import add_loras, is_xl, open_pipeline, quiet, set_scheduler
 from .sampler import Picture
@@ -27,6 +31,8 @@ PIXELS_TOGETHER, MOST_TOGETHER = 2**21, 64
 """What a batch has by default: 8 pictures of 512 x 512, 2 of 1024 x 1024, and no more than 64."""
 PIXELS_DECODED = 2**20
 """Pixels that the autoencoder decodes at a time: it takes more memory for a picture than the UNet does."""
+TRAINED_ON = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+"""What a scheduler's settings say of the checkpoint's training."""
 
 
 class Text(NamedTuple):
@@ -125,7 +131,7 @@ class DiffusersSampler:
             "checkpoint": self._name,
             "steps": self.steps,
             "guidance": self.guidance,
-            "scheduler": type(self.pipeline.scheduler).__name__,
+            "scheduler": _described(self.pipeline.scheduler),
             "size": width if width == height else f"{width}x{height}",
             **self._record,
         }
@@ -148,7 +154,7 @@ class DiffusersSampler:
         """The pictures, or None if memory ran out: the error, gone on return, would hold on to what took it."""
         try:
             return self._sample(pictures)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:  # as torch before 2.5 calls it, too
             return None
 
     def _halve(self, tried: int) -> None:
@@ -167,8 +173,8 @@ class DiffusersSampler:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             generators = [torch.Generator().manual_seed(picture.seed) for picture in pictures]
             latents = self.pipeline(
-                **self._texts([picture.prompt for picture in pictures]),
-                **self._texts([picture.negative_prompt for picture in pictures], "negative_"),
+                **self._texts([in_words(picture.prompt) for picture in pictures]),
+                **self._texts([terms_alone(picture.negative_prompt) for picture in pictures], "negative_"),
                 latents=self._noise(generators).to(device, self.pipeline.unet.dtype),
                 generator=generators,
                 num_inference_steps=self.steps,
@@ -180,13 +186,16 @@ class DiffusersSampler:
             return self._decode(latents)
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Latents [B, c, h, w] to images [B, 3, H, W] on the CPU, some at a time."""
+        """Latents [B, c, h, w] to images [B, 3, H, W] on the CPU, some at a time. Raises `ModelError` where they are no
+        numbers: judges would give every picture the same score, or none."""
         vae = self.pipeline.vae
         scaled = (latents / vae.config.scaling_factor).to(vae.dtype)
         parts = [
             (vae.decode(part).sample.float() / 2 + 0.5).clamp(0, 1).cpu()
             for part in scaled.split(max(1, PIXELS_DECODED // (self.size[0] * self.size[1])))
         ]
+        if not all(part.isfinite().all() for part in parts):
+            raise ModelError("the pictures are no numbers, as when half precision overflows: --dtype bf16, or fp32")
         return torch.cat(parts)
 
     def _noise(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
@@ -219,6 +228,18 @@ class DiffusersSampler:
         while len(self._encoded) > TEXTS_KEPT:
             self._encoded.popitem(last=False)
         return found
+
+
+def _described(scheduler: Any) -> str:
+    """A scheduler's class, and in brackets what it was told that is not the class's default: two of one class make
+    other pictures. The noise that the checkpoint was trained on is the checkpoint's own, and left out."""
+    known = inspect.signature(type(scheduler)).parameters
+    told = [
+        f"{name}={value}"
+        for name, value in sorted(scheduler.config.items())
+        if name in known and name not in TRAINED_ON and value != known[name].default
+    ]
+    return type(scheduler).__name__ + (f" ({', '.join(told)})" if told else "")
 
 
 def limit_memory(device: torch.device, gigabytes: float) -> None:
