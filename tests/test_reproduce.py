@@ -47,6 +47,27 @@ def test_steps_run_in_order_and_only_once(tmp_path: Path, capsys: pytest.Capture
     assert len((tmp_path / "second.jsonl").read_text().splitlines()) == 4
 
 
+def test_what_was_built_on_a_step_is_done_anew_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    after = {"first": [], "second": ["first"], "third": ["second"], "other": []}
+    for pairs in (3, 4):
+        steps = [people(name, tmp_path, *before) for name, before in after.items() if name != "first"]
+        run_all([people("first", tmp_path, pairs=pairs), *steps], tmp_path, jobs=1)
+    printed = capsys.readouterr().out
+    assert {name: printed.count(f"{name}.jsonl") for name in after} == {"first": 2, "second": 2, "third": 2, "other": 1}
+    (tmp_path / "logs" / "third.done").write_text(" ".join(steps[1].command))  # as it was written before
+    run_all([people("first", tmp_path, pairs=4), *steps], tmp_path, jobs=1)
+    printed = capsys.readouterr().out
+    assert [name for name in after if f"{name}.jsonl" in printed] == ["third"]
+
+
+def test_a_step_that_is_stopped_is_not_done_any_more(tmp_path: Path) -> None:
+    run_all([people("first", tmp_path)], tmp_path, jobs=1)
+    wrong = Step("first", ("data", "build", str(tmp_path / "nothing.csv"), "--out", str(tmp_path / "data")))
+    with pytest.raises(NegOptError):
+        run_all([wrong], tmp_path, jobs=1)
+    assert not (tmp_path / "logs" / "first.done").exists()
+
+
 def test_a_step_that_fails_says_why_and_stops_those_that_need_it(tmp_path: Path) -> None:
     wrong = Step("wrong", ("data", "build", str(tmp_path / "nothing.csv"), "--out", str(tmp_path / "data")))
     with pytest.raises(NegOptError, match=r"wrong failed.*log"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import negopt
 from negopt.errors import ModelError, OptionError
@@ -93,8 +96,6 @@ def test_the_reward_rises_and_the_model_is_written(model: Path, tmp_path: Path, 
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
     return load_file(out / "checkpoint" / "weights.safetensors")
 
 
@@ -128,8 +129,54 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
 
 def test_a_run_with_other_settings_is_not_taken_over(model: Path, tmp_path: Path) -> None:
     stage(model, tmp_path, replace(GROUP, steps=1)).run()
-    with pytest.raises(OptionError, match="other settings"):
+    with pytest.raises(OptionError, match=r"other settings \(not the same recipe\)"):
         stage(model, tmp_path, replace(GROUP, steps=1, seed=1)).run()
+
+
+def test_a_run_goes_on_only_with_the_model_the_prompts_and_the_judges_that_it_began_with(
+    model: Path, tmp_path: Path
+) -> None:
+    recipe, out = replace(GROUP, steps=1), tmp_path / "out"
+    stage(model, out, recipe).run()
+    moved = shutil.copytree(model, tmp_path / "moved")
+    assert len(stage(moved, out, recipe).run()) == 1
+    tensors = load_file(moved / "model.safetensors")
+    save_file({**tensors, "shared.weight": tensors["shared.weight"] + 0.1}, moved / "model.safetensors")
+    with pytest.raises(OptionError, match=r"not the same model\)"):
+        stage(moved, out, recipe).run()
+    with pytest.raises(OptionError, match=r"not the same model and prompts\)"):
+        Stage(moved, PROMPTS, gallery(), recipe, out).run()
+    fewer = gallery()
+    del fewer.reward.judges["fidelity"]
+    with pytest.raises(OptionError, match=r"not the same judges\)"):
+        Stage(model, PROMPTS * 2, fewer, recipe, out).run()
+
+
+def test_another_model_is_named_even_where_its_weights_do_not_fit(model: Path, tmp_path: Path) -> None:
+    recipe, out = replace(GROUP, steps=1), tmp_path / "out"
+    stage(model, out, recipe).run()
+    larger = tiny_policy(tmp_path, anchor=0.0, width=64)
+    with pytest.raises(OptionError, match=r"not the same model\)"):
+        stage(larger, out, recipe).run()
+
+
+def test_a_checkpoint_that_does_not_say_what_it_was_begun_with_is_not_taken_over(model: Path, tmp_path: Path) -> None:
+    recipe, file = replace(GROUP, steps=1), tmp_path / "checkpoint" / "state.json"
+    stage(model, tmp_path, recipe).run()
+    state = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in state.items() if name not in ("model", "prompts")}))
+    with pytest.raises(OptionError, match="not the same model and prompts"):
+        stage(model, tmp_path, recipe).run()
+    file.write_text("{")
+    with pytest.raises(ModelError, match="cannot resume"):
+        stage(model, tmp_path, recipe).run()
+
+
+def test_a_model_without_settings_learns_to_the_end(model: Path, tmp_path: Path) -> None:
+    bare = shutil.copytree(model, tmp_path / "bare")
+    (bare / "negopt.json").unlink()
+    stage(bare, tmp_path / "out", replace(GROUP, steps=1)).run()
+    assert negopt.load(tmp_path / "out" / "model").settings == negopt.load(bare).settings
 
 
 def test_a_collapsing_policy_stops_and_keeps_the_last_good_checkpoint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 
 import negopt
 from training.__main__ import main
+from training.sft import _precision
 
 TINY = [
     "--d-model", "64", "--d-ff", "96", "--heads", "4", "--d-kv", "16", "--encoder-layers", "1",
@@ -119,6 +121,54 @@ def test_a_run_with_other_settings_is_not_taken_over(
 ) -> None:
     assert train(data_folder, unbroken, "--epochs", "7") == 2
     assert "other settings" in capsys.readouterr().err
+
+
+def other_data(out: Path) -> Path:
+    """As many pairs as in `data_folder`, of other prompts and terms."""
+    pairs = [
+        {"prompt": f"a green boat, number {i}", "negative_prompt": f"fog, rust {i % 9}, oars", "page": f"p{i}"}
+        for i in range(480)
+    ]
+    out.with_suffix(".jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    command = f"data build {out.with_suffix('.jsonl')} --out {out} --near 1 --cap-per-negative 0 --quiet"
+    assert main([*command.split(), "--validation", "0.1", "--test", "0.1"]) == 0
+    return out
+
+
+def test_a_run_on_other_data_is_not_taken_over_and_begins_with_a_vocabulary_of_its_own(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--epochs", "1", "--limit", "64"]
+    other = other_data(tmp_path / "other")
+    run, kept = tmp_path / "run", tmp_path / "run" / "tokenizer.json"
+    assert train(data_folder, run, *more) == 0
+    vocabulary = kept.read_text()
+    assert "watermark" in vocabulary
+    assert train(other, run, *more) == 2
+    assert "other settings or data" in capsys.readouterr().err
+    assert kept.read_text() == vocabulary
+    shutil.rmtree(run / "checkpoint")
+    assert train(other, run, *more) == 0
+    for file in (kept, run / "model" / "tokenizer.json"):
+        assert "oars" in file.read_text()
+        assert "watermark" not in file.read_text()
+
+
+def test_a_checkpoint_that_stands_aside_keeps_its_vocabulary(data_folder: Path, tmp_path: Path) -> None:
+    more = ["--epochs", "1", "--limit", "64"]
+    assert train(data_folder, tmp_path / "run", *more) == 0
+    file = tmp_path / "run" / "tokenizer.json"
+    (tmp_path / "run" / "checkpoint").rename(tmp_path / "run" / ".checkpoint.old")  # killed while it was replaced
+    written = file.stat().st_mtime_ns
+    assert train(data_folder, tmp_path / "run", *more) == 0
+    assert file.stat().st_mtime_ns == written
+
+
+def test_a_torch_that_does_not_say_whether_it_has_bf16_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.delattr("torch.cpu._is_avx512_bf16_supported", raising=False)
+    assert _precision("auto") == "no"
 
 
 def test_early_stopping_ends_before_the_last_epoch(data_folder: Path, tmp_path: Path) -> None:

@@ -18,14 +18,14 @@ TERMS = ["blurry", "grainy", "watermark", "text", "cropped", "extra eyes", "lean
 PROMPTS = ["a face", "a house", "a red flower", "a blue boat at night"]
 
 
-def tiny_policy(folder: Path, anchor: float) -> Path:
+def tiny_policy(folder: Path, anchor: float, width: int = 32) -> Path:
     """Write the model into `folder`/model; with `anchor` 1 its terms are judged on their own, with 0 step by step."""
     rng = random.Random(0)
     lists = [rng.sample(TERMS, rng.randint(2, 6)) for _ in range(400)]
     tokenizer = folder / "vocabulary.json"
     build_vocabulary([rng.choice(PROMPTS) for _ in lists], lists).save(str(tokenizer))
     torch.manual_seed(0)
-    recipe = PRESETS["mini"].changed(d_model=32, d_kv=8, d_ff=64, heads=4, encoder_layers=1, decoder_layers=1)
+    recipe = PRESETS["mini"].changed(d_model=width, d_kv=8, d_ff=64, heads=4, encoder_layers=1, decoder_layers=1)
     network = new_network(len(TermTokenizer.from_file(tokenizer)), recipe)
     model = folder / "model"
     model.mkdir()

@@ -41,20 +41,31 @@ def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim
 
     Raises `ModelError` when the checkpoint is damaged or belongs to another model.
     """
+    state = load_state(folder)
     try:
         weights = load_file(folder / WEIGHTS)
         moments = load_file(folder / MOMENTS)
-        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(weights[name])
                 own = {key: moments[f"{name}|{key}"] for key in state["moments"]}
                 optimizer.state[parameter] = {k: v.to(_place(k, v, parameter)) for k, v in own.items()}
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"{folder}: cannot resume from this checkpoint ({error}); delete the folder to start anew"
-        ) from error
+        raise _damaged(folder, error) from error
     return state
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Only the state of a checkpoint; raises `ModelError` when it is damaged."""
+    try:
+        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from error
+    return state
+
+
+def _damaged(folder: Path, error: Exception) -> ModelError:
+    return ModelError(f"{folder}: cannot resume from this checkpoint ({error}); delete the folder to start anew")
 
 
 def load_tensors(folder: Path) -> dict[str, torch.Tensor]:

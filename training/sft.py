@@ -36,10 +36,11 @@ from negopt.errors import DataError, OptionError
 from negopt.locate import TOKENIZER, locate
 from negopt.tokenizer import TermTokenizer
 from training.allocator import keep_freed_memory
-from training.atomic import recover_folder, replace_folder
+from training.atomic import recover_folder, replace_folder, write_text
 from training.card import model_card
-from training.checkpoint import load_checkpoint, load_weights, moment_names, save_checkpoint
-from training.data.dataset import load_split
+from training.checkpoint import load_checkpoint, load_state, load_weights, moment_names, save_checkpoint
+from training.data.dataset import files_of, load_split
+from training.digest import digest_of_files
 from training.examples import Batch, Schedule, count_terms, encode_rows
 from training.export import learn_settings, write_model
 from training.model import PairLoss, new_network, pretrained_network, start_from_meanings
@@ -112,6 +113,10 @@ class Training:
         self.recipe, self.data, self.out = recipe, data, out
         self.accelerator = Accelerator(mixed_precision=_precision(recipe.precision))
         out.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = out / "checkpoint"
+        if self.accelerator.is_main_process:
+            recover_folder(self.checkpoint)
+        self.accelerator.wait_for_everyone()
         torch.manual_seed(recipe.seed)
         train = load_split(data, "train")
         if limit is not None:
@@ -132,6 +137,7 @@ class Training:
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.state: dict[str, Any] = {
             "recipe": asdict(recipe),
+            "data": digest_of_files(files_of(data)),
             "pairs": len(self.schedule.examples),
             "step": 0,
             "seconds": 0.0,
@@ -145,18 +151,20 @@ class Training:
         return self.accelerator.unwrap_model(self.model).network
 
     def _base(self, train: Dataset) -> tuple[Path, T5ForConditionalGeneration]:
-        """The tokenizer file and the network to train; a new vocabulary is kept in OUT for resuming."""
+        """The tokenizer file and the network to train; a new vocabulary is kept in OUT for resuming, and only for that:
+        one that is left over from other data is written anew."""
         if self.recipe.base != "mini":
             folder = locate(self.recipe.base)
             return folder / TOKENIZER, pretrained_network(folder, self.recipe)
         path = self.out / TOKENIZER
-        if self.accelerator.is_main_process and not path.exists():
+        if self.accelerator.is_main_process and not (self.checkpoint.exists() and path.exists()):
             written = [
                 terms + [name.lower() for name in names]
                 for terms, names in zip(train["terms"], train["embeddings"], strict=True)
             ]
             size = VocabularySize(tags=self.recipe.whole_tags)
-            build_vocabulary(train["text"], written, size, PLANS if self.recipe.plans else ()).save(str(path))
+            vocabulary = build_vocabulary(train["text"], written, size, PLANS if self.recipe.plans else ())
+            write_text(path, vocabulary.to_str(pretty=True))
         self.accelerator.wait_for_everyone()
         tokenizer = TermTokenizer.from_file(path)
         network = new_network(len(tokenizer), self.recipe)
@@ -283,15 +291,16 @@ class Training:
             save_checkpoint(self.out / name, self.network, self.optimizer, self.state)
 
     def _resume(self) -> None:
-        """Go on from OUT/checkpoint where there is one; it must come from the same recipe."""
-        folder = self.out / "checkpoint"
-        recover_folder(folder)
-        if not folder.exists():
+        """Go on from OUT/checkpoint where there is one; it must come from the same recipe and data."""
+        if not self.checkpoint.exists():
             return
-        state = load_checkpoint(folder, self.network, self.optimizer)
-        if any(state[key] != self.state[key] for key in ("recipe", "pairs")):
-            raise OptionError(f"{folder} was begun with other settings or data; use another --out or delete it")
-        self.state = state
+        begun = load_state(self.checkpoint)
+        # get: what older checkpoints do not say cannot be known to be the same
+        if any(begun.get(key) != self.state[key] for key in ("recipe", "data", "pairs")):
+            raise OptionError(
+                f"{self.checkpoint} was begun with other settings or data; use another --out or delete it"
+            )
+        self.state = load_checkpoint(self.checkpoint, self.network, self.optimizer)
 
     def _export(self) -> None:
         """The best weights as a model folder, OUT/model."""
@@ -338,7 +347,8 @@ def _precision(wanted: str) -> str:
 def _has_bf16() -> bool:
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported()
-    return torch.backends.mps.is_available() or torch.cpu._is_avx512_bf16_supported()
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not before torch 2.5
+    return torch.backends.mps.is_available() or bool(asked and asked())
 
 
 def _parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Commands of this package one after another, or side by side, each a process of its own: what is printed can be typed.
 
-A step that was done is not done again, and one that was killed goes on where it was, as its command does.
-`OUT/logs/NAME.log` holds what it printed, `OUT/logs/NAME.done` the command that was done.
+A step that was done is not done again unless one that it was built on was, and one that was killed goes on where it
+was, as its command does. `OUT/logs/NAME.log` holds what it printed, `OUT/logs/NAME.done` the command that was done, and
+of which commands before it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from negopt.errors import NegOptError
 from training.atomic import write_text
+from training.digest import digest_of_texts
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,12 @@ def run_all(steps: Sequence[Step], out: Path, jobs: int, watched: bool = False) 
     `watched`: what they print goes to the terminal, progress bars and all, in place of the logs."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting, running, done = list(steps), dict[Future[float], Step](), set[str]()
+    named = {step.name: step for step in steps}
     with ThreadPoolExecutor(jobs) as pool:
         while waiting or running:
             for step in [step for step in waiting if set(step.after) <= done]:
                 waiting.remove(step)
-                running[pool.submit(_run, step, out, threads, watched)] = step
+                running[pool.submit(_run, step, _marked(step, named), out, threads, watched)] = step
             finished = [future for future in running if future.done()]
             for future in finished:
                 step = running.pop(future)
@@ -66,13 +69,20 @@ def run_all(steps: Sequence[Step], out: Path, jobs: int, watched: bool = False) 
                 time.sleep(0.2)
 
 
-def _run(step: Step, out: Path, threads: int, watched: bool) -> float:
-    """The seconds that it took; 0 where it was done before."""
-    mark, log = out / "logs" / f"{step.name}.done", out / "logs" / f"{step.name}.log"
+def _marked(step: Step, steps: Mapping[str, Step]) -> str:
+    """What its mark says: its command, and what stands for the marks of the steps that it was built on."""
     said = " ".join(step.command)
+    before = [_marked(steps[name], steps) for name in step.after]
+    return f"{said}\nafter {digest_of_texts(before)}" if before else said
+
+
+def _run(step: Step, said: str, out: Path, threads: int, watched: bool) -> float:
+    """The seconds that it took; 0 where it was done before, and so its mark says what is `said`."""
+    mark, log = out / "logs" / f"{step.name}.done", out / "logs" / f"{step.name}.log"
     if mark.exists() and mark.read_text("utf-8") == said:
         return 0.0
     log.parent.mkdir(parents=True, exist_ok=True)
+    mark.unlink(missing_ok=True)  # what it stands for is about to change
     print(step.typed, flush=True)
     began = time.monotonic()
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}

@@ -21,11 +21,13 @@ from transformers import T5ForConditionalGeneration
 import negopt
 from negopt.errors import ModelError, OptionError
 from negopt.generator import Generator
-from negopt.locate import SETTINGS, TOKENIZER
+from negopt.locate import CONFIG, INDEX, PREFERENCE, SETTINGS, TOKENIZER
+from negopt.model_files import read_json
 from negopt.rollout import Rollout
 from training.atomic import recover_folder, replace_folder
 from training.card import taught_card
-from training.checkpoint import load_checkpoint, load_tensors, moment_names, save_checkpoint
+from training.checkpoint import load_checkpoint, load_state, load_tensors, moment_names, save_checkpoint
+from training.digest import digest_of_files, digest_of_texts
 from training.export import write_model
 from training.rewards.weighted import Observed
 from training.samplers import Picture
@@ -43,6 +45,10 @@ from .recipe import Recipe
 from .seeds import generator_of, seed_of
 
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
+MODEL_FILES = (CONFIG, TOKENIZER, SETTINGS, PREFERENCE, INDEX, "model*.safetensors")
+"""What a model is: neither its card nor where its folder lies."""
+BEGUN_WITH = ("recipe", "sampler", "model", "prompts", "judges")
+"""The parts of the state that may not change while a run goes on."""
 CLOCKED = ("share_not_pictures", "pictures_a_second")
 """What a step measures of the time that it took: not the same when it is done again."""
 
@@ -74,6 +80,9 @@ class Stage:
         self.state: dict[str, Any] = {
             "recipe": _plain(asdict(recipe)),
             "sampler": _plain(dict(gallery.sampler.description)),
+            "model": digest_of_files({file for name in MODEL_FILES for file in model.glob(name)}),
+            "prompts": digest_of_texts(self.prompts),
+            "judges": sorted(gallery.reward.judges),
             "step": 0,
             "seconds": 0.0,
             "settled": False,
@@ -261,14 +270,19 @@ class Stage:
         save_checkpoint(self.out / "checkpoint", self.policy, self.learner.optimizer, state, tensors)
 
     def _resume(self) -> None:
-        """Go on from OUT/checkpoint where there is one; it must come from the same recipe and sampler."""
+        """Go on from OUT/checkpoint where there is one; raises `OptionError` if it was begun with anything else."""
         folder = self.out / "checkpoint"
         recover_folder(folder)
         if not folder.exists():
             return
+        begun = load_state(folder)
+        # get: what older checkpoints do not say cannot be known to be the same
+        if others := [name for name in BEGUN_WITH if begun.get(name) != self.state[name]]:
+            raise OptionError(
+                f"{folder} was begun with other settings (not the same {' and '.join(others)}); "
+                "use another --out or delete it"
+            )
         state = load_checkpoint(folder, self.policy, self.learner.optimizer)
-        if any(state[key] != self.state[key] for key in ("recipe", "sampler")):
-            raise OptionError(f"{folder} was begun with other settings; use another --out or delete it")
         tensors = load_tensors(folder)
         self.gallery.load_state_dict({**state.pop("gallery"), "seen": _of("seen", tensors)})
         if self.lessons:
@@ -284,7 +298,8 @@ class Stage:
 
     def _export(self) -> None:
         """The policy as a model folder, OUT/model, with the settings of the one it began as."""
-        settings = json.loads((self.model / SETTINGS).read_text(encoding="utf-8"))
+        file = self.model / SETTINGS
+        settings = read_json(file) if file.is_file() else {}  # a T5 of others' making has none
         with replace_folder(self.out / "model") as fresh:
             write_model(
                 fresh, self.policy.network, self.model / TOKENIZER, settings, preferences=self.policy.preferences
