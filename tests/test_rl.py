@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import negopt
+from negopt.errors import ModelError
 from negopt.generator import Generator
 from tests.tiny_policy import PROMPTS, TERMS, tiny_policy
 from training.rl.advantages import generalized_advantages, group_advantages
@@ -195,6 +196,16 @@ def test_pace_is_a_share_of_the_learning_rate(folder: Path, generator: Generator
         return not torch.equal(policy.network.shared.weight, before)
 
     assert [moves(pace) for pace in (0.0, 1.0, 0.0, 0.5)] == [False, True, False, True]
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing_and_says_so(folder: Path, generator: Generator) -> None:
+    policy = new_policy(folder, generator)
+    before = copy.deepcopy(policy.state_dict())
+    learner = Learner(policy, copy.deepcopy(policy), Learning())
+    draws = collate([rollout for group in draw(generator) for rollout in group], policy.writable)
+    with pytest.raises(ModelError, match="gradient is not finite"):
+        learner.update(draws, torch.full((len(draws), 1), torch.nan), torch.Generator().manual_seed(0))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in policy.state_dict().items())
 
 
 def test_the_value_head_learns_what_to_expect(folder: Path, generator: Generator) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import torch
 
 import negopt
 from negopt.errors import OptionError
+from tests.preferring import give_preferences
 from tests.tiny_policy import PROMPTS, tiny_policy
 from training.__main__ import main
+from training.evaluation.kept import TRIED_AGAIN
 from training.miniature.build import Build
 from training.miniature.plan import TINY
-from training.rl.cli import add_arguments, recipe_of
+from training.rl.cli import _prompts, add_arguments, recipe_of
 from training.rl.recipe import PRESETS, Recipe
 from training.samplers import Picture
 from training.samplers.in_process import DiffusersSampler
@@ -115,6 +118,23 @@ def test_what_is_wrong_is_one_clear_line(
     assert message in error
 
 
+def test_prompts_are_read_in_utf_8_with_or_without_a_mark(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    for start in (b"", b"\xef\xbb\xbf"):
+        file.write_bytes(start + "a café\r\n\nа дом\n".encode())
+        assert _prompts(file) == ["a café", "а дом"]
+
+
+def test_prompts_that_cannot_be_read_are_named_before_anything_is_loaded(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments(world, tmp_path, "--sampler", "miniature:/no/such/world")
+    file = tmp_path / "prompts.txt"
+    file.write_bytes("a café".encode("latin-1"))
+    assert main(given) == 1
+    assert capsys.readouterr().err == f"error: {file}: not a text file in UTF-8 (byte 5); save it as one\n"
+
+
 def recipe(text: str) -> Recipe:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -167,3 +187,30 @@ def test_the_evaluation_writes_its_page(
     for name in ("plot.png", "pictures.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     assert "report.html" in capsys.readouterr().out
+
+
+def test_preferences_are_measured_and_what_was_seen_is_kept(
+    world: Path,
+    tmp_path: Path,
+    data_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments(world, tmp_path)
+    model, out = tmp_path / "policy" / "model", tmp_path / "curves"
+    give_preferences(model, ["aesthetics", "fidelity"])
+    command = f"preference --sampler miniature:{world} --data {data_folder} --model {model} --out {out}"
+    command += f" --prompts 2 --seeds 2 --sampler-steps 1 --max-terms 3 --before {model} --specialists fidelity={model}"
+    assert main(command.split()) == 0
+    assert "kept of the specialist's gain" in capsys.readouterr().out
+    curves = (out / "curves.csv").read_bytes()
+    sample, made = DiffusersSampler.sample, list[Picture]()
+
+    def counted(sampler: DiffusersSampler, pictures: Sequence[Picture]) -> torch.Tensor:
+        made.extend(pictures)
+        return sample(sampler, pictures)
+
+    monkeypatch.setattr(DiffusersSampler, "sample", counted)
+    assert main(command.split()) == 0
+    assert (out / "curves.csv").read_bytes() == curves
+    assert len(made) <= TRIED_AGAIN

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from training.__main__ import main
+from training.rl.cli import add_arguments
 from training.run import FOLDER, Preset, _check
 from training.steps import Step
 
@@ -78,6 +80,16 @@ def test_an_option_is_left_out_or_given_without_a_value(tmp_path: Path) -> None:
     _, _, rl, _ = steps_of("sd15-12gb", tmp_path, "pictures.vram=null", "rl.prefer-any=true", "rl.seed=[1, 2]")
     assert "--vram" not in rl.command
     assert rl.command[-4:] == ("--prefer-any", "--seed", "1", "2")
+
+
+def test_a_preset_may_name_several_loras(tmp_path: Path) -> None:
+    _, _, rl, _ = steps_of("sd15-12gb", tmp_path, "pictures.lora=[ink.safetensors:0.8, b.safetensors]")
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    wanted = [(Path("ink.safetensors"), 0.8), (Path("b.safetensors"), 1.0)]
+    assert parser.parse_args(rl.command[1:]).lora == wanted
+    typed = "--model m --sampler s --prompts p --out o --lora ink.safetensors:0.8 --lora b.safetensors"
+    assert parser.parse_args(typed.split()).lora == wanted
 
 
 def test_a_preset_of_ones_own_may_leave_stages_out(tmp_path: Path) -> None:

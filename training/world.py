@@ -86,7 +86,7 @@ def add_world_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", help="of checkpoint and judges: cuda, cuda:1, cpu (a GPU where there is one)")
     group.add_argument("--vram", type=float, metavar="GB", help="the most that pictures may take")
     group.add_argument("--sampler-batch", type=int, metavar="N", help="pictures at a time (what suits the size)")
-    group.add_argument("--lora", type=_lora, action="append", metavar="FILE[:WEIGHT]", help="may be repeated")
+    group.add_argument("--lora", type=_lora, nargs="+", action="extend", metavar="FILE[:WEIGHT]", help="one or several")
     group.add_argument(
         "--tokenizer", type=Path, metavar="DIR", help="of CLIP, for a single file on a machine that never sees the Hub"
     )

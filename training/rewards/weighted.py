@@ -47,8 +47,8 @@ class WeightedReward:
         """Mean and standard deviation of each judge's scores over the warm-up."""
 
     def observe(self, images: torch.Tensor, prompts: Sequence[str]) -> Observed:
-        """What all judges see in images (float [B, 3, H, W], 0 to 1), those without weight for the record. They read the
-        prompts in plain words: `<lora:ink:0.8>` is nothing that a picture could show."""
+        """What all judges see in images (float [B, 3, H, W], 0 to 1), those without weight for the record. They read
+        the prompts in plain words: `<lora:ink:0.8>` is nothing that a picture could show."""
         said = [in_words(prompt) for prompt in prompts]
         return {name: judge.observe(images, said) for name, judge in self.judges.items()}
 

@@ -59,12 +59,12 @@ def run(args: argparse.Namespace) -> int:
     with join() as crew:
         if crew.size > 1:
             check_for_several(args)
+        prompts = _prompts(args.prompts) if crew.leads else []  # before what takes minutes to load
         world = open_world(args, list(recipe.weights))
         gallery = world.gallery(recipe.weights)
         with crew.sharing(gallery):
             if not crew.leads:
                 return 0
-            prompts = _prompts(args.prompts)
             history = Stage(locate(args.model), prompts, gallery, recipe, args.out, world.read).run()
     quarter = max(1, len(history) // 4)
     first, last = (sum(step["reward"] for step in part) / quarter for part in (history[:quarter], history[-quarter:]))
@@ -97,13 +97,15 @@ def _weights(text: str) -> dict[str, float]:
 
 
 def _prompts(source: Path) -> list[str]:
-    """Those of a data set's training split, or the lines of a text file."""
+    """Those of a data set's training split, or the lines of a text file in UTF-8; raises `DataError`."""
     if source.is_dir():
         from training.data.dataset import load_split
 
         return list(load_split(source, "train")["prompt"])
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
+        lines = source.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source}: not a text file in UTF-8 (byte {error.start}); save it as one") from error
     return [line.strip() for line in lines if line.strip()]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from negopt.errors import ModelError
 from negopt.generator import Generator
 from negopt.network import T5
 from negopt.t5_config import T5Config
@@ -76,7 +77,8 @@ class Learner:
         kl_weight: float | None = None,
         pace: float = 1.0,
     ) -> dict[str, float]:
-        """Learn from the draws; `advantages` [B, T], or [B, 1] where all steps of a draw share one.
+        """Learn from the draws; `advantages` [B, T], or [B, 1] where all steps of a draw share one. Raises `ModelError`
+        where the gradient is not finite.
 
         `shuffle` decides which draws go together. `kl_weight` takes the place of the settings' (0 where the
         advantages hold the divergence's price already). `pace`: share of the settings' learning rate. Returns the
@@ -143,7 +145,10 @@ class Learner:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.learning.max_gradient)
         if not torch.isfinite(norm):
-            raise FloatingPointError("the gradient is not finite; the policy was left as it was")
+            raise ModelError(
+                "the gradient is not finite, and the policy was left as it was; lower the learning rate or raise the "
+                "KL weight, with another --out"
+            )
         self.optimizer.step()
 
 
