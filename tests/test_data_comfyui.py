@@ -110,6 +110,28 @@ def test_text_from_primitives_and_concatenation() -> None:
     assert sampled(nodes, "r", "n") == [("a boat, at sea", "fog")]
 
 
+def test_concatenation_keeps_the_spaces_between_its_parts() -> None:
+    nodes = {
+        "inner": node("StringConcatenate", string_a="a ", string_b="red ", delimiter=""),
+        "outer": node("StringConcatenate", string_a=["inner", 0], string_b="boat ", delimiter=""),
+        "p": encoder(["outer", 0]),
+        "n": encoder("fog"),
+    }
+    assert sampled(nodes, "p", "n") == [("a red boat", "fog")]
+
+
+def test_what_a_node_showed_in_the_run_before_is_no_prompt() -> None:
+    nodes = {
+        "typed": node("ShowText|pysssss", text=["t", 0], text_0="an old car", text_1="an older one"),
+        "t": node("PrimitiveString", value="a boat"),
+        "written": node("ShowText|pysssss", text=["llm", 0], text_0="an old car"),
+        "llm": node("OllamaGenerate", prompt="write a prompt"),
+        "p": encoder(["typed", 0]), "q": encoder(["written", 0]), "n": encoder("fog"),
+    }  # fmt: skip
+    assert sampled(nodes, "p", "n") == PAIR
+    assert sampled(nodes, "q", "n") == []
+
+
 def test_string_functions() -> None:
     nodes = {
         "append": node("StringFunction|pysssss", action="append", text_a="a", text_b="boat", text_c=""),
@@ -206,6 +228,18 @@ def test_prompt_styler_sides() -> None:
         "n": encoder(["s", 1]),
     }
     assert sampled(nodes, "p", "n") == PAIR
+
+
+def test_advanced_prompt_styler_has_three_outputs_a_side() -> None:
+    nodes = {
+        "s": node("SDXLPromptStylerAdvanced", text_positive_g="a boat", text_positive_l="oil", text_negative="fog"),
+        "p": node("CLIPTextEncodeSDXL", text_g=["s", 0], text_l=["s", 1]),
+        "n": node("CLIPTextEncodeSDXL", text_g=["s", 3], text_l=["s", 4]),
+        "q": encoder(["s", 2]),
+        "m": encoder(["s", 5]),
+    }
+    assert sampled(nodes, "p", "n") == [("a boat, oil", "fog")]
+    assert sampled(nodes, "q", "m") == [("a boat, oil", "fog")]
 
 
 def test_was_text_string_by_output() -> None:
@@ -342,6 +376,133 @@ def test_drawn_group_node_is_not_guessed_at() -> None:
     group = box(1, "workflow/both encoders", ["a boat", "fog, rain"])
     graph = drawn([group, box(2, "KSampler", [1], positive=1, negative=2)], [[1, 1, 0, 2, 0], [2, 1, 1, 2, 1]])
     assert pairs_in_graph(graph) == []
+
+
+# Subgraphs: a sampler and its negative encoder inside, the prompt's widget promoted to the instance
+
+SUBGRAPH = "9ae6082b-c7f4-433c-9971-7a8f65a3ea65"
+
+
+def encoder_box(number: int, text: str, link: int | None = None) -> dict[str, Any]:
+    made = box(number, "CLIPTextEncode", [text])
+    made["inputs"] = [{"name": "text", "type": "STRING", "link": link, "widget": {"name": "text"}}]
+    return made
+
+
+def wire(number: int, origin: int, slot: int, target: int, place: int) -> dict[str, Any]:
+    return {"id": number, "origin_id": origin, "origin_slot": slot, "target_id": target, "target_slot": place}
+
+
+def painter(**changed: Any) -> dict[str, Any]:
+    """A subgraph with two inputs, of which the second is the prompt, and with one picture as its output."""
+    nodes = [
+        encoder_box(6, "an old car", 5),
+        encoder_box(7, "fog"),
+        box(3, "KSampler", [1, "randomize", 20], positive=2, negative=3, seed=4),
+    ]
+    links = [wire(2, 6, 0, 3, 0), wire(3, 7, 0, 3, 1), wire(5, -10, 1, 6, 0), wire(8, 3, 0, -20, 0)]
+    inputs = [{"name": "model", "linkIds": []}, {"name": "text", "linkIds": [5]}]
+    return {"id": SUBGRAPH, "name": "Painter", "nodes": nodes, "links": links, "inputs": inputs} | changed
+
+
+def instance(number: int, values: list[Any], kind: str = SUBGRAPH, mode: int = 0, **inputs: int) -> dict[str, Any]:
+    return box(number, kind, values, mode, **inputs)
+
+
+def with_subgraphs(
+    nodes: list[dict[str, Any]], *subgraphs: dict[str, Any], links: list[list[Any]] | None = None
+) -> dict[str, Any]:
+    return drawn(nodes, links or []) | {"definitions": {"subgraphs": list(subgraphs)}}
+
+
+def test_widgets_promoted_to_an_instance_are_read_there() -> None:
+    assert pairs_in_graph(with_subgraphs([instance(10, ["a boat"])], painter())) == PAIR
+    named = instance(10, [5, "a boat"]) | {"properties": {"proxyWidgets": [["3", "seed"], ["-1", "text"]]}}
+    assert pairs_in_graph(with_subgraphs([named], painter())) == PAIR
+    inner = instance(10, ["rain"]) | {"properties": {"proxyWidgets": [["7", "text"]]}}
+    assert pairs_in_graph(with_subgraphs([inner], painter())) == [("an old car", "rain")]
+
+
+def test_an_instance_without_values_leaves_those_inside() -> None:
+    plain = instance(10, []) | {"properties": {"proxyWidgets": [["6", "text"], ["3", "seed"]]}}
+    assert pairs_in_graph(with_subgraphs([plain], painter())) == [("an old car", "fog")]
+
+
+def test_each_instance_has_its_own_values() -> None:
+    graph = with_subgraphs([instance(10, ["a boat"]), instance(11, ["a car"]), instance(12, ["x"], mode=2)], painter())
+    assert pairs_in_graph(graph) == [("a boat", "fog"), ("a car", "fog")]
+
+
+def test_links_lead_into_a_subgraph_and_out_of_it() -> None:
+    writer = {
+        "id": "writer", "nodes": [encoder_box(1, "x", 1)], "inputs": [{"name": "words"}],
+        "links": [wire(1, -10, 0, 1, 0), wire(2, 1, 0, -20, 0), wire(3, -10, 0, -20, 1)],
+    }  # fmt: skip
+    nodes = [
+        box(1, "PrimitiveStringMultiline", ["a boat"]),
+        instance(2, ["stale"], "writer", words=1),  # a link comes before the widget's value
+        instance(3, ["fog"], "writer"),
+        box(4, "KSampler", [1], positive=2, negative=3),
+        box(5, "KSampler", [1], positive=4, negative=3),
+        encoder_box(6, "x", 5),
+    ]
+    links = [[1, 1, 0, 2, 0], [2, 2, 0, 4, 0], [3, 3, 0, 4, 1], [4, 6, 0, 5, 0], [5, 2, 1, 6, 0]]
+    assert pairs_in_graph(with_subgraphs(nodes, writer, links=links)) == PAIR
+
+
+def test_a_bypassed_instance_hands_on_what_comes_in() -> None:
+    nodes = [
+        box(1, "CLIPTextEncode", ["a boat"]),
+        box(2, "CLIPTextEncode", ["fog"]),
+        instance(3, ["x"], mode=4, conditioning=1),
+        box(4, "KSampler", [1], positive=2, negative=3),
+    ]
+    links = [[1, 1, 0, 3, 0], [2, 3, 0, 4, 0], [3, 2, 0, 4, 1]]
+    assert pairs_in_graph(with_subgraphs(nodes, painter(), links=links)) == PAIR
+
+
+def test_a_subgraph_within_a_subgraph() -> None:
+    inside = instance(1, ["an old car"])
+    inside["inputs"] = [{"name": "text", "type": "STRING", "link": 1, "widget": {"name": "text"}}]
+    outer = {"id": "outer", "nodes": [inside], "links": [wire(1, -10, 0, 1, 0)], "inputs": [{"name": "words"}]}
+    assert pairs_in_graph(with_subgraphs([instance(10, ["a boat"], "outer")], outer, painter())) == PAIR
+
+
+def test_set_and_get_nodes_are_joined_within_their_own_subgraph() -> None:
+    nodes = [
+        encoder_box(6, "x", 5),
+        box(7, "CLIPTextEncode", ["fog"]),
+        box(8, "SetNode", ["prompt"], CONDITIONING=1),
+        box(9, "GetNode", ["prompt"]),
+        box(3, "KSampler", [1], positive=2, negative=3),
+    ]
+    links = [wire(5, -10, 0, 6, 0), wire(1, 6, 0, 8, 0), wire(2, 9, 0, 3, 0), wire(3, 7, 0, 3, 1)]
+    subgraph = painter(nodes=nodes, links=links, inputs=[{"name": "text"}])
+    graph = with_subgraphs([instance(10, ["a boat"]), instance(11, ["a car"])], subgraph)
+    assert pairs_in_graph(graph) == [("a boat", "fog"), ("a car", "fog")]
+
+
+def test_subgraphs_without_end_end_soon() -> None:
+    itself = painter(nodes=[*painter()["nodes"], instance(9, ["a boat"])])
+    assert pairs_in_graph(with_subgraphs([instance(10, ["a boat"])], itself)) == PAIR
+    nested = [
+        {"id": f"s{depth}", "nodes": [instance(i, [], f"s{depth + 1}") for i in range(30)]} for depth in range(19)
+    ]  # 30^19 in all
+    start = time.process_time()
+    assert pairs_in_graph(with_subgraphs([instance(10, [], "s0")], *nested)) == []
+    assert time.process_time() - start < 5
+
+
+def test_subgraphs_of_nonsense_never_raise() -> None:
+    odd: list[Any] = [
+        None, 5, {"id": 4}, {"id": "a", "nodes": 3, "links": {}, "inputs": [None, {"name": 5}]},
+        {"id": "b", "nodes": [instance(1, [], "a")], "links": [wire(1, -10, 9, -20, -1), [1, -10, 0, -20, "x"]]},
+    ]  # fmt: skip
+    nodes = [instance(1, [], "a"), instance(2, [], "b") | {"properties": {"proxyWidgets": [5, ["x"]]}}]
+    nodes.append(instance(3, [1, 2], "b") | {"properties": {"proxyWidgets": [5, [["y"], None, 3]]}})
+    assert pairs_in_graph(with_subgraphs(nodes, *odd)) == []
+    assert pairs_in_graph(drawn(nodes, []) | {"definitions": {"subgraphs": 5}}) == []
+    assert pairs_in_graph(drawn(nodes, []) | {"definitions": [1]}) == []
 
 
 def test_drawn_nonsense_never_raises() -> None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
+import struct
 import subprocess
 import sys
+import tracemalloc
+import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +23,7 @@ from PIL import Image, PngImagePlugin
 from negopt.errors import DataError
 from training.data.pairs import RawPair, ReadLog
 from training.data.readers import hub, read_source
+from training.data.readers.exif import exif_values
 from training.data.readers.infotext import split_infotext, without_settings
 from training.data.readers.pictures import decode_user_comment
 
@@ -105,6 +111,14 @@ def test_unclosed_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
     assert log.bad_records == 1
 
 
+def test_csv_with_a_column_of_infotext(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f'file,parameters\na.png,"{INFOTEXT.replace(chr(34), chr(34) * 2)}"\nb.png,x\n')
+    pairs, log = read(tmp_path / "a.csv")
+    assert texts(pairs) == [(PROMPT, NEGATIVE)]
+    assert pairs[0].kind == "infotext"
+    assert (log.without_pair, log.skipped_files) == (1, 0)
+
+
 def test_rows_with_too_many_cells_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("prompt,negative_prompt\na,b,c,d\ne,f,\n")
     pairs, log = read(tmp_path / "a.csv")
@@ -141,6 +155,16 @@ def test_json_list_streams_and_nested_parameters_are_found(tmp_path: Path) -> No
     (tmp_path / "a.json").write_text(json.dumps(items, indent=2))
     pairs, _ = read(tmp_path / "a.json")
     assert [pair.prompt for pair in pairs] == [str(i) for i in range(3000)]
+
+
+def test_json_lines_in_a_file_that_is_named_json(tmp_path: Path) -> None:
+    lines = [json.dumps({"prompt": f"{i}", "negative_prompt": "x"}) for i in range(3)]
+    (tmp_path / "a.json").write_text("\n" + "\n".join([*lines[:2], "{broken", lines[2]]), "utf-8-sig")
+    pairs, log = read(tmp_path / "a.json")
+    assert [pair.prompt for pair in pairs] == ["0", "1", "2"]
+    assert (log.bad_records, log.skipped_files) == (1, 0)
+    (tmp_path / "b.json").write_text(lines[0] + "\n\n")
+    assert texts(read(tmp_path / "b.json")[0]) == [("0", "x")]
 
 
 def test_json_list_that_breaks_off(tmp_path: Path) -> None:
@@ -203,6 +227,43 @@ def test_a_file_that_no_reader_foresaw_is_named_too(tmp_path: Path, monkeypatch:
 def test_a_source_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read(tmp_path / "nothing.csv")
+
+
+@pytest.mark.parametrize("source", ["~nobody-of-that-name/pics", "x" * 300, "a\0b"], ids=["user", "long", "nul"])
+def test_a_source_that_cannot_be_there_is_the_same_error(source: str) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        read(source)
+
+
+def test_linked_folders_are_followed_and_circles_end(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "folder"
+    (elsewhere / "deep").mkdir(parents=True)
+    folder.mkdir()
+    (elsewhere / "deep" / "a.csv").write_text("prompt,negative_prompt\na,b\n")
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "linked_too").symlink_to(elsewhere)
+    (elsewhere / "deep" / "back").symlink_to(folder)
+    (elsewhere / "itself").symlink_to(elsewhere / "itself")
+    pairs, log = read(folder)
+    assert texts(pairs) == [("a", "b")]
+    assert (log.files, log.skipped_files) == (1, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of Unix")
+def test_what_is_no_ordinary_file_is_passed_over(tmp_path: Path) -> None:
+    names = ["a.png", "b.csv"]
+    for name in names:
+        os.mkfifo(tmp_path / name)
+    ends = [os.open(tmp_path / name, os.O_RDWR | os.O_NONBLOCK) for name in names]  # else a reader waits for ever
+    try:
+        for end in ends:
+            os.write(end, b"prompt,negative_prompt\n" * 10)
+        expected = [(name, "no ordinary file") for name in names]
+        assert read(tmp_path)[1].named == expected
+        assert read(tmp_path / "a.png")[1].named == expected[:1]
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def test_memory_stays_flat_over_200000_rows(tmp_path: Path) -> None:
@@ -325,6 +386,64 @@ def test_text_beside_a_picture(tmp_path: Path) -> None:
     assert log.without_pair == 1
 
 
+def test_a_picture_may_state_any_size_since_no_pixel_is_read(tmp_path: Path) -> None:
+    comment = b"ASCII\0\0\0" + INFOTEXT.encode()
+    jpeg, webp = bytearray(with_exif("jpeg", comment)), bytearray(with_exif("webp", comment))
+    frame, canvas = jpeg.index(b"\xff\xc0"), webp.index(b"VP8X")
+    for name, side in [("a", 12_000), ("b", 16_000)]:  # at 89 million pixels Pillow warns, at 179 it refuses
+        jpeg[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+        webp[canvas + 12 : canvas + 18] = (side - 1).to_bytes(3, "little") * 2
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg)
+        (tmp_path / f"{name}.webp").write_bytes(webp)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert texts(read(tmp_path)[0]) == [(PROMPT, NEGATIVE)] * 4
+
+
+def test_exif_in_two_segments_and_after_bytes_that_fill_up(tmp_path: Path) -> None:
+    whole = with_exif("jpeg", b"ASCII\0\0\0" + INFOTEXT.encode())
+    start = whole.index(b"\xff\xe1")
+    size = int.from_bytes(whole[start + 2 : start + 4], "big")
+    block = whole[start + 10 : start + 2 + size]
+    parts = [b"\xff\xff\xff\xe1" + struct.pack(">H", len(p) + 8) + b"Exif\0\0" + p for p in (block[:90], block[90:])]
+    (tmp_path / "a.jpg").write_bytes(whole[:start] + b"".join(parts) + whole[start + 2 + size :])
+    assert texts(read(tmp_path)[0]) == [(PROMPT, NEGATIVE)]
+
+
+def test_damaged_exif_never_raises() -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0blurry"
+    exif[0x010E] = "a boat"
+    whole = exif.tobytes()
+    assert exif_values(whole, (0x9286, 0x010E)) == {0x9286: b"ASCII\0\0\0blurry", 0x010E: b"a boat\0"}
+    for place in range(len(whole)):
+        for byte in (0, 1, 0x7F, 0xFF):
+            exif_values(whole[:place] + bytes([byte]) + whole[place + 1 :], (0x9286, 0x010E))
+        exif_values(whole[:place], (0x9286, 0x010E))
+
+
+def test_packed_texts_of_a_png_have_one_limit_together(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    whole = png(parameters=INFOTEXT)
+    bomb = zlib.compress(b" " * 2**25, 9)
+    bombs = [chunk(b"zTXt", b"k%d\0\0" % number + bomb) for number in range(20)]
+    damaged = [chunk(b"zTXt", b"d%d\0\0" % number + bomb[:-9] + b"\xff" * 9) for number in range(20)]
+    end = whole.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(whole[:end] + b"".join(bombs + damaged) + whole[end:])
+    start = whole.index(b"tEXt") - 4
+    (tmp_path / "b.png").write_bytes(whole[:start] + b"".join(bombs) + whole[start:])
+    (tmp_path / "c.png").write_bytes(whole[:start] + b"".join(damaged) + whole[start:])
+    tracemalloc.start()
+    pairs, log = read(tmp_path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert texts(pairs) == [(PROMPT, NEGATIVE)]  # in the others the limit is reached before it
+    assert log.without_pair == 2
+    assert most < 300 * 2**20
+
+
 def test_broken_pictures(tmp_path: Path) -> None:
     whole = png(parameters=INFOTEXT)
     (tmp_path / "a_empty.png").touch()
@@ -366,3 +485,6 @@ def test_hub_out_of_reach_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) ->
     assert "mikeogezi/negopt_full" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "give its folder" in str(caught.value)
+    assert str(caught.value).startswith("no such file or folder here, and ")
+    with pytest.raises(DataError, match=r"^cannot read"):
+        read("hf:mikeogezi/negopt_full")

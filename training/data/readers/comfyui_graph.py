@@ -17,6 +17,8 @@ from typing import Any
 POSITIVE, NEGATIVE = "positive", "negative"
 _DEEPEST = 150  # links from a sampler to a text; a workflow has some tens, and each is four calls deep
 _MOST_VISITS = 20_000  # nodes visited for one text, so that no knot of links takes for ever
+_DEEPEST_SUBGRAPH = 20  # subgraphs within subgraphs; one that holds itself never ends
+_MOST_DRAWN = 100_000  # nodes, links and sockets in all subgraphs that are opened: ten in ten in ten are soon so many
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class Link:
 
 @dataclass
 class Node:
-    """A node: its class, its inputs by name (a `Link` or a value), and for the drawn form its state."""
+    """A node: its class, its inputs by name (a `Link` or a value), and for the drawn form its state.
+
+    One that is bypassed does nothing itself: its inputs go by the numbers of the outputs that they are handed to.
+    """
 
     kind: str
     inputs: dict[str, Any] = field(default_factory=dict)
@@ -107,6 +112,8 @@ _WIDGETS = {
         "base_ckpt_name", "base_clip_skip", "refiner_ckpt_name", "refiner_clip_skip", "positive_ascore",
         "negative_ascore", "vae_name", "positive", "negative",
     ),
+    "StringConcatenate": ("string_a", "string_b", "delimiter"),
+    "StringReplace": ("string", "find", "replace"),
     "StringFunction|pysssss": ("action", "tidy_tags", "text_a", "text_b", "text_c"),
     "ImpactWildcardProcessor": ("wildcard_text", "populated_text"),
     "ImpactWildcardEncode": ("wildcard_text", "populated_text"),
@@ -127,34 +134,147 @@ def _list(value: Any) -> list[Any]:
 
 
 _DRAWN_GROUP = re.compile(r"workflow[/>]|[0-9a-f]{8}-[0-9a-f]{4}-")
+_INSIDE, _OUTSIDE = "-10", "-20"  # the ids that stand in a subgraph for its inputs and for its outputs
 
 
 def _read_drawn(drawing: Mapping[str, Any]) -> Graph:
-    graph: Graph = {}
-    links = dict(_drawn_links(drawing))
-    for raw in _list(drawing.get("nodes")):
-        if not isinstance(raw, Mapping) or not isinstance(raw.get("type"), str) or raw.get("mode") == 2:
-            continue  # mode 2: muted, it does not run
-        sockets = [s for s in _list(raw.get("inputs")) if isinstance(s, Mapping) and isinstance(s.get("name"), str)]
-        inputs = _widget_values(raw, sockets)
-        for socket in sockets:
-            origin = links.get(str(socket.get("link")))
-            if origin is not None:
-                inputs[socket["name"]] = origin
-        node = Node(raw["type"], inputs, bypassed=raw.get("mode") == 4)
-        if node.bypassed:
-            _keep_passages(node, raw, sockets)
-        graph[str(raw.get("id"))] = node
-    _join_set_and_get(graph)
-    return graph
+    definitions = drawing.get("definitions")
+    subgraphs = _mappings(definitions.get("subgraphs")) if isinstance(definitions, Mapping) else []
+    reader = _Drawings({graph["id"]: graph for graph in subgraphs if isinstance(graph.get("id"), str)})
+    reader.add(drawing)
+    return reader.graph
 
 
-def _drawn_links(drawing: Mapping[str, Any]) -> Iterator[tuple[str, Link]]:
+class _Drawings:
+    """Reads a drawn workflow and the subgraphs in it into one graph.
+
+    A node whose type is a subgraph's id is an instance of it. The nodes inside are named `INSTANCE:NODE`, and the
+    instance becomes a bypassed node, which hands its outputs what the nodes inside give.
+    """
+
+    def __init__(self, subgraphs: Mapping[str, Mapping[str, Any]]) -> None:
+        self.graph: Graph = {}
+        self._subgraphs = subgraphs
+        self._sizes = {name: _size(subgraph) for name, subgraph in subgraphs.items()}
+        self._drawn = 0
+
+    def add(
+        self,
+        drawing: Mapping[str, Any],
+        prefix: str = "",
+        arriving: Mapping[int, Any] | None = None,
+        stated: Mapping[str, Mapping[str, Any]] | None = None,
+        depth: int = 0,
+    ) -> dict[str, Any]:
+        """Adds the nodes of one drawing, and returns what arrives at a subgraph's outputs, by their numbers.
+
+        `arriving` is what the graph around it hands to each input; `stated` are values that the instance states for
+        nodes in it, by the node's id and the input's name.
+        """
+        links: dict[str, Any] = {}
+        outputs: dict[str, Any] = {}
+        for number, origin, target, place in _drawn_links(drawing):
+            within = origin.node != _INSIDE
+            source = Link(prefix + origin.node, origin.slot) if within else (arriving or {}).get(origin.slot)
+            links[number] = source
+            if target == _OUTSIDE:
+                outputs[place] = source
+        level: Graph = {}
+        for raw in _mappings(drawing.get("nodes")):
+            if not isinstance(raw.get("type"), str) or raw.get("mode") == 2:
+                continue  # mode 2: muted, it does not run
+            sockets = _sockets(raw)
+            inputs = {} if raw["type"] in self._subgraphs else _widget_values(raw, sockets)
+            inputs.update((stated or {}).get(str(raw.get("id")), {}))
+            for socket in sockets:
+                source = links.get(str(socket.get("link")))
+                if source is not None:
+                    inputs[socket["name"]] = source
+            node = Node(raw["type"], inputs, bypassed=raw.get("mode") == 4)
+            name = prefix + str(raw.get("id"))
+            if node.bypassed:
+                _keep_passages(node, raw, sockets)
+            elif raw["type"] in self._subgraphs:
+                node = Node(raw["type"], self._open(raw, inputs, name, depth), bypassed=True)
+            level[name] = node
+        _join_set_and_get(level)
+        self.graph |= level
+        return outputs
+
+    def _open(self, raw: Mapping[str, Any], inputs: Mapping[str, Any], name: str, depth: int) -> dict[str, Any]:
+        """Adds the subgraph of the instance `raw`, whose inputs have these links and values; returns its outputs."""
+        subgraph = self._subgraphs[raw["type"]]
+        self._drawn += self._sizes[raw["type"]]
+        if depth >= _DEEPEST_SUBGRAPH or self._drawn > _MOST_DRAWN:
+            return {}
+        values, stated = _promoted(raw, subgraph)
+        values |= inputs  # a link from outside comes before the value typed in
+        names = [entry.get("name") for entry in _mappings(subgraph.get("inputs"))]
+        arriving = {slot: values.get(entry) for slot, entry in enumerate(names) if isinstance(entry, str)}
+        return self.add(subgraph, f"{name}:", arriving, stated, depth + 1)
+
+
+def _size(subgraph: Mapping[str, Any]) -> int:
+    """How many things in it take time to read."""
+    size = 1 + len(_list(subgraph.get("links"))) + len(_list(subgraph.get("inputs")))
+    for node in _mappings(subgraph.get("nodes")):
+        size += 1 + sum(len(_list(node.get(part))) for part in ("inputs", "outputs", "widgets_values"))
+    return size
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [entry for entry in _list(value) if isinstance(entry, Mapping)]
+
+
+def _sockets(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [socket for socket in _mappings(raw.get("inputs")) if isinstance(socket.get("name"), str)]
+
+
+def _drawn_links(drawing: Mapping[str, Any]) -> Iterator[tuple[str, Link, str, str]]:
+    """(number, origin, id of the target, number of its input) of each link."""
     for link in _list(drawing.get("links")):
         if isinstance(link, list) and len(link) >= 5 and _is_number(link[2]):
-            yield str(link[0]), Link(str(link[1]), link[2])
+            yield str(link[0]), Link(str(link[1]), link[2]), str(link[3]), str(link[4])
         elif isinstance(link, Mapping) and _is_number(link.get("origin_slot")):
-            yield str(link.get("id")), Link(str(link.get("origin_id")), link["origin_slot"])
+            origin = Link(str(link.get("origin_id")), link["origin_slot"])
+            yield str(link.get("id")), origin, str(link.get("target_id")), str(link.get("target_slot"))
+
+
+def _promoted(raw: Mapping[str, Any], subgraph: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The values typed in at an instance: by the subgraph's inputs, and for nodes in it by their id and input.
+
+    They stand in the order of `proxyWidgets`, which names (node, input) with -1 for the subgraph itself, or without
+    that in the order of those inputs of the subgraph that lead to a widget, as ComfyUI's page reads them.
+    """
+    typed = _list(raw.get("widgets_values"))
+    properties = raw.get("properties")
+    proxies = _list(properties.get("proxyWidgets")) if isinstance(properties, Mapping) else []
+    own: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    if not proxies:
+        return dict(zip(_inputs_with_widgets(subgraph), typed, strict=False)), inner
+    if len(proxies) != len(typed):
+        return own, inner  # files that keep the values only at the nodes inside
+    for proxy, value in zip(proxies, typed, strict=True):
+        if not isinstance(proxy, list) or len(proxy) < 2:
+            continue
+        target, name = str(proxy[0]), str(proxy[1])
+        (own if target == "-1" else inner.setdefault(target, {}))[name] = value
+    return own, inner
+
+
+def _inputs_with_widgets(subgraph: Mapping[str, Any]) -> list[str]:
+    """The names of the subgraph's inputs that lead to a widget inside, in their order."""
+    widgets = {
+        str(socket.get("link"))
+        for raw in _mappings(subgraph.get("nodes"))
+        for socket in _sockets(raw)
+        if isinstance(socket.get("widget"), Mapping)
+    }
+    slots = {
+        origin.slot for number, origin, _, _ in _drawn_links(subgraph) if origin.node == _INSIDE and number in widgets
+    }
+    return [str(entry.get("name")) for slot, entry in enumerate(_mappings(subgraph.get("inputs"))) if slot in slots]
 
 
 def _widget_values(raw: Mapping[str, Any], sockets: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -264,7 +384,7 @@ _SIDE_BY_SLOT = {
     "ACN_AdvancedControlNetApply": (POSITIVE, NEGATIVE),
     "InpaintModelConditioning": (POSITIVE, NEGATIVE),
     "SDXLPromptStyler": (POSITIVE, NEGATIVE),
-    "SDXLPromptStylerAdvanced": (POSITIVE, NEGATIVE),
+    "SDXLPromptStylerAdvanced": (POSITIVE,) * 3 + (NEGATIVE,) * 3,  # for each side its g, its l, and both
     "easy stylesSelector": (POSITIVE, NEGATIVE),
     "Efficient Loader": (None, POSITIVE, NEGATIVE),
 }
@@ -339,17 +459,20 @@ class _Walk:
 
     def _from_plain(self, node: Node, side: str) -> list[str]:
         """Along inputs that hold conditioning or text, joined with the node's own separator."""
-        names = [n for n in node.inputs if _CONDITIONING_NAME.fullmatch(n) and isinstance(node.inputs[n], Link)]
-        names = names or [n for n in node.inputs if _TEXT_NAME.fullmatch(n)]
-        if any(n in node.inputs and self._follow(node.inputs[n], side) for n in ("populated_text",)):
+        inputs = node.inputs
+        if node.kind.startswith("ShowText"):  # what is typed into it is what the run before showed
+            inputs = {name: value for name, value in inputs.items() if isinstance(value, Link)}
+        names = [n for n in inputs if _CONDITIONING_NAME.fullmatch(n) and isinstance(inputs[n], Link)]
+        names = names or [n for n in inputs if _TEXT_NAME.fullmatch(n)]
+        if any(n in inputs and self._follow(inputs[n], side) for n in ("populated_text",)):
             names = ["populated_text"]
         if not names:
             # one way in, whatever its name: reroutes, and boxes such as "easy positive" on the negative side
-            names = list(node.inputs) if len(node.inputs) == 1 else []
-        parts = [text for name in _in_order(names) for text in self._follow(node.inputs[name], side)]
-        separator = next((str(node.inputs[n]) for n in _SEPARATOR if isinstance(node.inputs.get(n), str)), None)
+            names = list(inputs) if len(inputs) == 1 else []
+        parts = [text for name in _in_order(names) for text in self._follow(inputs[name], side)]
+        separator = next((str(inputs[n]) for n in _SEPARATOR if isinstance(inputs.get(n), str)), None)
         if separator is not None and len(parts) > 1:
-            return [_joined(parts, separator.replace("\\n", "\n"))]
+            return [separator.replace("\\n", "\n").join(parts)]  # spaces at the ends may be all that parts them
         return list(dict.fromkeys(parts))
 
     def _replaced(self, node: Node, side: str) -> list[str]:

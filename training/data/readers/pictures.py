@@ -17,12 +17,14 @@ from typing import Any, BinaryIO
 from ..columns import pair_from_record
 from ..pairs import RawPair, ReadLog, Unreadable, page_id
 from .comfyui_graph import is_graph, pairs_in_graph
+from .exif import exif_block, exif_values
 from .infotext import split_infotext
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".txt")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_LARGEST_TEXT = 64 * 2**20
-_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+_LARGEST_TEXTS = 64 * 2**20  # bytes in all text chunks of a file together, unpacked: 64 KB can pack so many
+_MOST_UNPACKED = 1032  # bytes from one (zlib's technical details: "maximum compression factor")
+_USER_COMMENT = 0x9286
 _IMAGE_DESCRIPTION, _MAKE, _MODEL = 0x010E, 0x010F, 0x0110
 
 
@@ -78,9 +80,8 @@ def _texts(path: Path) -> dict[str, str]:
         if start.startswith(_PNG):
             stream.seek(len(_PNG))
             return _png_texts(stream)
-    if not start.startswith(b"\xff\xd8") and not (start.startswith(b"RIFF") and start[8:] == b"WEBP"):
-        raise Unreadable("no PNG, JPEG or WebP picture")
-    return _exif_texts(_open_exif(path))
+        stream.seek(0)
+        return _exif_texts(exif_block(stream))
 
 
 # --- PNG (ISO/IEC 15948, section 11.3.4: textual information)
@@ -89,6 +90,7 @@ def _texts(path: Path) -> dict[str, str]:
 def _png_texts(stream: BinaryIO) -> dict[str, str]:
     """Text chunks by keyword. Chunks of pixels are passed over; a break after the first text is no matter."""
     texts: dict[str, str] = {}
+    room = _LARGEST_TEXTS
     while True:
         head = stream.read(8)
         if len(head) == 8:
@@ -99,26 +101,32 @@ def _png_texts(stream: BinaryIO) -> dict[str, str]:
             raise Unreadable("the PNG is truncated or damaged")
         if kind == b"IEND":
             return texts
-        if kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf") or size > _LARGEST_TEXT:
+        if kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf") or size >= room:
             stream.seek(size + 4, 1)
             continue
         data = stream.read(size)
         stream.seek(4, 1)  # the checksum: a damaged text shows itself
         if len(data) < size:
             continue
+        room -= size
         if kind == b"eXIf":
-            texts = _exif_from_bytes(data) | texts
+            texts = _exif_texts(data) | texts
             continue
-        keyword, text = _png_text(kind, data)
+        keyword, text, spent = _png_text(kind, data, room)
+        room -= spent
         if text:
             texts.setdefault(keyword, text)
 
 
-def _png_text(kind: bytes, data: bytes) -> tuple[str, str]:
-    """(keyword, text) of a chunk; the text is empty where it cannot be unpacked."""
+def _png_text(kind: bytes, data: bytes, room: int) -> tuple[str, str, int]:
+    """(keyword, text, bytes unpacked) of a chunk; the text is empty where it cannot be unpacked.
+
+    At most `room` bytes are unpacked, and the text is cut off there.
+    """
     keyword, _, rest = data.partition(b"\0")
     packed = kind == b"zTXt"
     encoding = "latin-1"
+    spent = 0
     if packed:
         rest = rest[1:]
     elif kind == b"iTXt":
@@ -127,14 +135,16 @@ def _png_text(kind: bytes, data: bytes) -> tuple[str, str]:
         encoding = "utf-8"
     if packed:
         try:
-            rest = zlib.decompressobj().decompress(rest, _LARGEST_TEXT)
+            rest = zlib.decompressobj().decompress(rest, room)
+            spent = len(rest)
         except zlib.error:
+            spent = min(room, _MOST_UNPACKED * len(rest))  # what may have been unpacked before the damage
             rest = b""
     if encoding == "latin-1":  # Pillow writes UTF-8 in iTXt; other programs put it into tEXt against the rule
         text = rest.decode("utf-8") if _is_utf8(rest) else rest.decode("latin-1")
     else:
         text = rest.decode("utf-8", "replace")
-    return keyword.decode("latin-1"), text
+    return keyword.decode("latin-1"), text, spent
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -148,43 +158,16 @@ def _is_utf8(data: bytes) -> bool:
 # --- EXIF
 
 
-def _open_exif(path: Path) -> Any:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            return picture.getexif()
-    except UnidentifiedImageError as error:
-        raise Unreadable("not a whole picture") from error
-    except OSError:
-        raise
-    except Exception as error:  # Pillow's parsers raise many kinds on damaged files
-        raise Unreadable(f"damaged: {error}") from error
-
-
-def _exif_from_bytes(data: bytes) -> dict[str, str]:
-    from PIL import Image
-
-    exif = Image.Exif()
-    try:
-        exif.load(data)
-        return _exif_texts(exif)
-    except Exception:  # as above; the picture may still have its text elsewhere
-        return {}
-
-
-def _exif_texts(exif: Any) -> dict[str, str]:
+def _exif_texts(block: bytes) -> dict[str, str]:
+    """The texts of an EXIF block, by the names that they have in a PNG."""
     texts: dict[str, str] = {}
-    try:
-        comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-    except Exception as error:  # Pillow's parsers raise many kinds on damaged blocks
-        raise Unreadable(f"damaged EXIF: {error}") from error
-    if comment:
-        texts["parameters"] = comment if isinstance(comment, str) else decode_user_comment(bytes(comment))
+    values = exif_values(block, (_USER_COMMENT, _MODEL, _MAKE, _IMAGE_DESCRIPTION))
+    if values.get(_USER_COMMENT):
+        texts["parameters"] = decode_user_comment(values[_USER_COMMENT])
     for tag in (_MODEL, _MAKE, _IMAGE_DESCRIPTION):  # ComfyUI: "prompt:{...}", "workflow:{...}"
-        value = exif.get(tag)
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
-        name, colon, rest = text.strip("\0 ").partition(":")
+        value = values.get(tag, b"")
+        text = value.decode("utf-8" if _is_utf8(value) else "latin-1").strip("\0 ")
+        name, colon, rest = text.partition(":")
         if colon and name.lower() in ("prompt", "workflow", "parameters"):
             texts.setdefault(name.lower(), rest)
         elif text and tag == _IMAGE_DESCRIPTION:

@@ -71,9 +71,12 @@ def _from_records(path: Path, records: Iterable[Any], log: ReadLog, kind: str = 
             yield pair
 
 
+_INFOTEXT = ("parameters", "infotext", "generation_parameters")
+
+
 def _infotext_pair(path: Path, record: Mapping[str, Any]) -> RawPair | None:
     """A listing of pictures often keeps A1111's whole text in one column."""
-    for name in ("parameters", "infotext", "generation_parameters"):
+    for name in _INFOTEXT:
         text = record.get(name)
         parts = split_infotext(text) if isinstance(text, str) else None
         if parts and parts[1]:
@@ -98,7 +101,7 @@ def _csv_pairs(path: Path, log: ReadLog, delimiter: str | None) -> Iterator[RawP
             names = next(reader)
         except csv.Error as error:
             raise Unreadable(f"no CSV: {error}") from error
-        if not has_pair(names):
+        if not has_pair(names) and not any(name in _INFOTEXT for name in names):
             raise Unreadable(f"no prompt and negative prompt columns among: {', '.join(names)[:120]}")
         kind = "style" if is_style_table(path, names) else "other"
         yield from _from_records(path, _csv_records(reader, names, path, log), log, kind)
@@ -140,7 +143,7 @@ def _jsonl_records(path: Path, log: ReadLog) -> Iterator[Any]:
 
 
 def _json_pairs(path: Path, log: ReadLog) -> Iterator[RawPair]:
-    """A list of records, an object of records, or a ComfyUI graph."""
+    """A list of records, an object of records, a ComfyUI graph, or records one a line as in JSONL."""
     with _open(path) as stream:
         start = stream.read(_BLOCK)
         text = start.decode(_encoding(start), "replace").lstrip("\ufeff \t\r\n")
@@ -149,6 +152,9 @@ def _json_pairs(path: Path, log: ReadLog) -> Iterator[RawPair]:
     kind = "style" if "style" in path.name.lower() else "other"
     if text[0] == "[":
         yield from _from_records(path, _array_items(path), log, kind)
+        return
+    if _is_one_a_line(path):
+        yield from _from_records(path, _jsonl_records(path, log), log, kind)
         return
     document = _whole_object(path)
     if is_graph(document):
@@ -160,6 +166,17 @@ def _json_pairs(path: Path, log: ReadLog) -> Iterator[RawPair]:
         log.without_pair += not found
         return
     yield from _from_records(path, _records_in_object(document), log, kind)
+
+
+def _is_one_a_line(path: Path) -> bool:
+    """Whether the first line is an object of its own, and another line follows."""
+    with _open(path) as stream:
+        lines = (line for line in _text_lines(stream, ReadLog(), path.name) if line.strip())
+        first = next(lines, "")
+        try:
+            return isinstance(json.loads(first.lstrip("\ufeff")), dict) and next(lines, None) is not None
+        except (ValueError, RecursionError):
+            return False
 
 
 def _records_in_object(document: Mapping[str, Any]) -> Iterable[Any]:
