@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -12,11 +13,12 @@ import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
@@ -178,12 +180,10 @@ def test_caps(store: Store) -> None:
         add(store, f"fox w{i}", f"text, own x{i}", "busy")
         add(store, f"owl w{i}", "text, blurry", f"other{i}")
     split.join_authors(store)
-    assert split.cap(store, split.Caps(favourite=5, negative=20, page=12)) == {
-        "author's favourite above its cap": 25,
-        "negative above its cap": 15,
-        "author above the cap": 18,
-    }
-    assert split.cap(store, split.Caps(favourite=0, negative=0, page=0)) == {}
+    caps, none = split.Caps(favourite=5, negative=20, page=12), split.Caps(favourite=0, negative=0, page=0)
+    assert split.cap_negatives(store, caps) == {"author's favourite above its cap": 25, "negative above its cap": 15}
+    assert split.cap_authors(store, caps) == {"author above the cap": 18}
+    assert split.cap_negatives(store, none) == split.cap_authors(store, none) == {}
 
 
 def test_no_author_is_in_two_splits_and_strict_is_strict(tmp_path: Path) -> None:
@@ -206,21 +206,84 @@ def test_no_author_is_in_two_splits_and_strict_is_strict(tmp_path: Path) -> None
     assert not any(row["strict"] for row in rows["train"])
 
 
-def test_one_author_alone_is_split_by_negative(tmp_path: Path) -> None:
+def check_no_prompt_is_in_two_splits_and_strict_is_strict(rows: dict[str, list[dict[str, Any]]]) -> None:
+    prompts = {name: {row["text"] for row in members} for name, members in rows.items()}
+    assert not any(prompts[one] & prompts[other] for one, other in combinations(SPLITS, 2))
+    seen = {frozenset(row["terms"]) for row in rows["train"]}
+    for name in ("validation", "test"):
+        assert rows[name]
+        assert all(row["strict"] == (frozenset(row["terms"]) not in seen) for row in rows[name])
+
+
+def test_one_author_alone_is_split_by_prompt(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for i, pair in enumerate(different_pairs(60)):
+    pairs = different_pairs(60)
+    for i in range(180):  # each prompt with three negatives, each negative with several prompts
+        prompt, negative = pairs[i % 60]["prompt"], pairs[i // 9]["negative_prompt"]
         info = PngImagePlugin.PngInfo()
-        info.add_text(
-            "parameters", f"{pair['prompt']}\nNegative prompt: {pair['negative_prompt']}\nSteps: 20, Seed: {i}"
-        )
-        Image.new("L", (2, 2)).save(folder / f"{i:02d}.png", pnginfo=info)
-    summary = build([str(folder)], tmp_path / "out", BuildOptions(validation=0.2, test=0.1))
+        info.add_text("parameters", f"{prompt}\nNegative prompt: {negative}\nSteps: 20, Seed: {i}")
+        Image.new("L", (2, 2)).save(folder / f"{i:03d}.png", pnginfo=info)
+    summary = build([str(folder)], tmp_path / "out", BuildOptions(validation=0.2, test=0.2))
     assert summary["one_author"]
+    assert summary["rows"] == {"train": 108, "validation": 36, "test": 36}
     rows = rows_of(tmp_path / "out")
-    assert all(rows.values())
-    assert all(row["strict"] for name in ("validation", "test") for row in rows[name])
-    assert "split by negative" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    check_no_prompt_is_in_two_splits_and_strict_is_strict(rows)
+    assert summary["strict"]["test"] == sum(row["strict"] for row in rows["test"]) < 36
+    assert "split by prompt" in (tmp_path / "out" / "README.md").read_text("utf-8")
+
+
+def test_a_sole_authors_favourite_is_capped(store: Store) -> None:
+    for i in range(40):
+        add(store, f"{NOUNS[i % 15]} w{i}x", "text, blurry", "me")
+        add(store, f"{NOUNS[i % 15]} w{i}y", f"text, own x{i}y", "me")
+    split.join_authors(store)
+    assert split.cap_negatives(store, split.Caps()) == {
+        "author's favourite above its cap": 20, "negative above its cap": 0,
+    }  # fmt: skip
+    assert split.break_up_sole_author(store, 0.1)
+    assert split.cap_authors(store, split.Caps(page=50)) == {"author above the cap": 0}
+
+
+def test_what_is_judged_are_prompts_that_training_never_saw(tmp_path: Path) -> None:
+    pairs = different_pairs(300, authors=100)
+    again = [{**pair, "prompt": pair["prompt"].title(), "user": f"v{i}"} for i, pair in enumerate(pairs[:60])]
+    for pair in again:
+        pair["negative_prompt"] = "something else"
+    source = write_jsonl(tmp_path / "a.jsonl", pairs + again)
+    options = BuildOptions(validation=0.2, test=0.2)
+    summary = build([str(source)], tmp_path / "out", options)
+    dropped = summary["dropped"]["prompt also in training"]
+    assert 0 < dropped < 100
+    assert not summary["one_author"]
+    assert not summary["shared_prompts"]
+    assert summary["read"] == sum(summary["rows"].values()) + sum(summary["dropped"].values())
+    rows = rows_of(tmp_path / "out")
+    trained = {row["text"] for row in rows["train"]}
+    seen = {frozenset(row["terms"]) for row in rows["train"]}
+    for name in ("validation", "test"):
+        assert not trained & {row["text"] for row in rows[name]}
+        strict = [frozenset(row["terms"]) not in seen for row in rows[name]]
+        assert [row["strict"] for row in rows[name]] == strict
+        assert summary["strict"][name] == sum(strict)
+    assert "| prompt also in training |" in (tmp_path / "out" / "README.md").read_text("utf-8")
+
+
+def test_where_all_write_for_the_same_prompts_these_are_what_is_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance = random.Random(4)
+    prompts = [pair["prompt"] for pair in different_pairs(80)]
+    pairs = [{**pair, "prompt": chance.choice(prompts)} for pair in different_pairs(600, authors=100)]
+    source, out = write_jsonl(tmp_path / "a.jsonl", pairs), tmp_path / "out"
+    arguments = ["data", "build", str(source), "--out", str(out), "--validation", "0.2", "--test", "0.2"]
+    assert main([*arguments, "--cap-per-negative", "0", "--quiet"]) == 0
+    assert "split by prompt, not by author" in capsys.readouterr().out
+    summary = json.loads((out / "build.json").read_text("utf-8"))
+    assert summary["shared_prompts"]
+    assert summary["dropped"]["prompt also in training"] == 0
+    assert summary["authors"] == 80
+    check_no_prompt_is_in_two_splits_and_strict_is_strict(rows_of(out))
 
 
 # The folder
@@ -242,6 +305,17 @@ def test_datasets_opens_the_folder(tmp_path: Path) -> None:
     assert f"{len(train):,}" in card
     assert "a.jsonl" in card
     assert str(tmp_path) not in card
+
+
+def test_a_folder_with_brackets_in_its_name_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_jsonl(tmp_path / "a.jsonl", different_pairs(40))
+    out = tmp_path / ".kept" / "__mine [v2]*"
+    build([str(source)], out, BuildOptions(validation=0.1, test=0.0))
+    monkeypatch.chdir(out)
+    for folder in (out, Path(), Path("..", out.name)):
+        assert len(load_split(folder, "train")) == 36
+    with pytest.raises(DataError, match="not a data set with a split 'test'"):
+        load_split(out, "test")
 
 
 def test_an_empty_split_has_no_file_and_the_rest_opens(tmp_path: Path) -> None:
@@ -356,6 +430,33 @@ def test_a_failing_build_leaves_the_old_folder_and_nothing_else(
     assert digests(tmp_path) == before
 
 
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt", "source", "user", "licence"])
+def test_half_a_character_does_not_end_a_build(tmp_path: Path, field: str) -> None:
+    pairs = different_pairs(20)
+    half = {**pairs[0], "prompt": "a dog in snow"}
+    half[field] = half.get(field, "") + " x \ud83d"
+    source = write_jsonl(tmp_path / "a.jsonl", [*pairs, half])
+    summary = build([str(source)], tmp_path / "out", BuildOptions())
+    assert sum(summary["rows"].values()) == 21
+    texts = (tmp_path / "out" / "README.md").read_text("utf-8") + json.dumps(rows_of(tmp_path / "out"))
+    assert r"\ud83d" not in texts
+    assert json.loads((tmp_path / "out" / "build.json").read_text("utf-8"))["read"] == 21
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_utf8_are_read_and_named(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_jsonl(folder / os.fsdecode(b"caf\xe9.jsonl"), different_pairs(20))
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(b"nothing")
+    summary = build([str(folder)], tmp_path / "out", BuildOptions())
+    assert summary["sources"] == {"caf\ufffd.jsonl": 20}
+    assert summary["skipped"][0][0] == "caf\ufffd.png"
+    assert "caf\ufffd.png" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    with pytest.raises(DataError, match="no name in UTF-8"):
+        build([str(folder)], tmp_path / os.fsdecode(b"out\xe9"), BuildOptions())
+
+
 @pytest.mark.parametrize(
     "options",
     [{"validation": 0.5}, {"test": -0.1}, {"near": 0.0}, {"limit": 0}, {"caps": split.Caps(negative=-1)}],
@@ -373,7 +474,8 @@ def test_the_store_needs_no_memory_for_its_rows(tmp_path: Path) -> None:
     assert first is not None
 
     def row(number: int) -> CleanPair:
-        return replace(first, page=f"p{number // 3}", pair_key=number, negative_key=number // 9)
+        text = f"a lighthouse in storm {number}"
+        return replace(first, text=text, page=f"p{number // 3}", pair_key=number, negative_key=number // 9)
 
     def work(rows: int, folder: Path) -> int:
         folder.mkdir()
@@ -383,7 +485,7 @@ def test_the_store_needs_no_memory_for_its_rows(tmp_path: Path) -> None:
                 opened.add(row(number), split.place_of(0, str(number)))
             dedup.drop_exact(opened)
             split.join_authors(opened)
-            split.cap(opened, split.Caps(0, 8, 0))
+            split.cap_negatives(opened, split.Caps(0, 8, 0))
             split.assign(opened, 0, 0.05, 0.05)
             written = sum(1 for name in SPLITS for _ in opened.rows(name))
             _, peak = tracemalloc.get_traced_memory()
@@ -430,6 +532,29 @@ def test_command_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as caught:
         main(["data", "build", str(source)])
     assert caught.value.code == 2
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_jsonl(tmp_path / "a.jsonl", different_pairs(30))
+    out = tmp_path / "out"
+    assert main(["data", "build", str(source), "--out", str(source / "below" / "a" / "file"), "--quiet"]) == 1
+    assert main(["data", "build", str(source), "--out", str(out), "--quiet"]) == 0
+    assert main(["data", "stats", str(out), "--html", str(tmp_path / "nowhere" / "x.html")]) == 1
+    built, page = capsys.readouterr().err.splitlines()
+    assert built.startswith("error: ")
+    assert built.endswith(": Not a directory")
+    assert page == f"error: {tmp_path / 'nowhere' / 'x.html'}: No such file or directory"
+
+
+def test_statistics_of_a_data_set_of_another_making_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "train-00000-of-00001.parquet"
+    pq.write_table(pa.table({"text": ["a boat"], "terms": [["blurry"]]}), file)
+    assert main(["data", "stats", str(tmp_path)]) == 1
+    expected = f"error: {file}: column 'embeddings' is missing; build the data set with `data build`\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_a_skipped_file_is_named_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

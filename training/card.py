@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import datetime
 import json
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import T5ForConditionalGeneration
+
+_KNOWN_SOURCES = {
+    "dfanr/CivitaiModelList": "Most of its pairs are English, from 2023, for checkpoints of the Stable Diffusion 1.x "
+    "family, many of them anime; for other languages and for models that follow negatives differently it is a guess.",
+}
+"""What is known of a source's pairs and stands in no data set."""
+_OF_ANY_SOURCE = (
+    "For languages, styles and checkpoints that are not among its pairs, and for models that follow negatives "
+    "differently, it is a guess."
+)
 
 
 def model_card(state: dict[str, Any], data: Path, network: T5ForConditionalGeneration) -> str:
@@ -17,7 +27,8 @@ def model_card(state: dict[str, Any], data: Path, network: T5ForConditionalGener
     base = state["recipe"]["base"]
     origin = "trained from scratch" if base == "mini" else f"fine-tuned from {base}"
     what = _what(network.config.to_dict(), f"of {parameters / 1e6:.1f} million parameters, {origin}")
-    return "\n".join([_head(), what, _data(data), _training(state), _limits(state)])
+    build = _build_of(data)
+    return "\n".join([_head(), what, _data(build), _training(state, build), _limits(build)])
 
 
 def taught_card(state: dict[str, Any], begun_as: str, config: dict[str, Any]) -> str:
@@ -51,31 +62,69 @@ def _what(config: dict[str, Any], origin: str) -> str:
     )
 
 
-def _data(data: Path) -> str:
-    """What the data set's own build says of it; a data set of another making is only named."""
+def _build_of(data: Path) -> dict[str, Any]:
+    """What the data set's own build says of it; nothing for a data set of another making."""
     try:
         build = json.loads((data / "build.json").read_text(encoding="utf-8"))
-        rows, sources = build["rows"], build["sources"]
-    except (OSError, ValueError, KeyError):
+        return build if build["rows"] and build["sources"] else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _data(build: dict[str, Any]) -> str:
+    if not build:
         return "## Data\n\nNo record of a build was found beside the data set.\n"
-    largest = max(sources, key=lambda name: sources[name])
+    rows, sources = build["rows"], build["sources"]
+    kept = "were kept" if _has_model_written(build) else "were left out, too, where marked or evident"
     return (
         "## Data\n\n"
         f"{rows['train']:,} pairs of prompt and negative prompt for training, {rows['validation']:,} for "
-        f"validation, {rows['test']:,} for test, no author or page in two of them; from "
-        f"{len(sources):,} public sources, {sources[largest] / sum(sources.values()):.0%} of the pairs from "
-        f"the largest ({largest}). Explicit and hateful prompts were left out, "
-        "pairs that a language model wrote too. The texts are not part of the model's folder; for most of them "
-        "their source states no licence.\n"
+        f"validation, {rows['test']:,} for test, {_parted_by(build)}; from {_origin(sources)}. "
+        f"Explicit and hateful prompts were left out; pairs that a language model wrote {kept}. "
+        f"The texts are not part of the model's folder{_licences(build)}.\n"
     )
 
 
-def _training(state: dict[str, Any]) -> str:
+def _has_model_written(build: dict[str, Any]) -> bool:
+    """Whether pairs that a language model wrote may be among the data."""
+    return bool(build.get("options", {}).get("keep_model_written"))
+
+
+def _parted_by(build: dict[str, Any]) -> str:
+    """What the splits have not in common."""
+    if build.get("one_author"):
+        return "nearly all by one author, who is in all of them"
+    if build.get("shared_prompts"):
+        return "no prompt in two of them"
+    return "no author or page in two of them"
+
+
+def _origin(sources: dict[str, int]) -> str:
+    """How many sources there are, and the largest: by name if that is a Hub id, for a file's name is its owner's."""
+    largest = max(sources, key=lambda name: sources[name])
+    name = f" ({largest})" if "/" in largest else ""
+    if len(sources) == 1:
+        return f"one source{name}"
+    return (
+        f"{len(sources):,} sources, {sources[largest] / sum(sources.values()):.0%} of the pairs from the largest{name}"
+    )
+
+
+def _licences(build: dict[str, Any]) -> str:
+    """That most sources state none, where it is so."""
+    licences = build.get("licences", {})
+    unstated = sum(licences.get(name, 0) for name in ("none", "unknown"))
+    most = 2 * unstated > sum(licences.values())
+    return "; for most of them their source states no licence" if most else ""
+
+
+def _training(state: dict[str, Any], build: dict[str, Any]) -> str:
     recipe = state["recipe"]
+    writers = "that people wrote" if build and not _has_model_written(build) else "of prompt and negative prompt"
     rows = "\n".join(f"| {m['step']} | {m['nats_per_term']:.4f} | {m['term_f1']:.4f} |" for m in state["history"])
     return (
         "## Training\n\n"
-        f"Supervised fine-tuning only, on {state['pairs']:,} pairs that people wrote: no picture was looked at. Ended "
+        f"Supervised fine-tuning only, on {state['pairs']:,} pairs {writers}: no picture was looked at. Ended "
         f"{datetime.date.today().isoformat()} after {state['step']} steps and {state['seconds'] / 3600:.1f} hours; "
         f"the weights are those of step {state['best_step']}.\n\n"
         f"```json\n{json.dumps(recipe, indent=1)}\n```\n\n"
@@ -109,10 +158,14 @@ def _lesson(state: dict[str, Any]) -> str:
 
 def _without_folders(sampler: dict[str, Any]) -> dict[str, Any]:
     """Whoever reads the card need not know where files lay on the machine of the training."""
-    return {
-        name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-        for name, value in sampler.items()
-    }
+    return {name: _name_alone(value) if isinstance(value, str) else value for name, value in sampler.items()}
+
+
+def _name_alone(value: str) -> str:
+    """The last part of a path; what may be a Hub id, such as owner/name, stays as it is."""
+    path = PureWindowsPath(value)  # which knows both kinds of slashes
+    no_id = path.root or len(path.parts) > 2 or value.startswith((".", "~"))
+    return path.name if no_id or path.suffix.lower() == ".safetensors" else value
 
 
 def _mean(history: list[dict[str, float]], name: str) -> float:
@@ -127,12 +180,17 @@ def _lengths(state: dict[str, Any]) -> str:
     return f"Term F1 by the planned length of the list, of which the best is the default: {figures}.\n"
 
 
-def _limits(state: dict[str, Any]) -> str:
+def _limits(build: dict[str, Any]) -> str:
     return (
         "## What it cannot do\n\n"
         "It writes what people write, habits and all: whether a term makes the picture better was never "
-        "measured for this model. Most of its pairs are English, from 2023, for checkpoints of the "
-        "Stable Diffusion 1.x family, many of them anime; for other languages and for models that follow "
-        "negatives differently it is a guess. It takes no account of which checkpoint draws. Models that are "
+        f"measured for this model. {_guesses(build)} It takes no account of which checkpoint draws. Models that are "
         "sampled without guidance ignore negative prompts altogether.\n"
     )
+
+
+def _guesses(build: dict[str, Any]) -> str:
+    """For what its data says little, as far as it is known."""
+    sources = build.get("sources", {})
+    known = [text for name, text in _KNOWN_SOURCES.items() if 2 * sources.get(name, 0) > sum(sources.values())]
+    return known[0] if known else _OF_ANY_SOURCE

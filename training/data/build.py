@@ -1,6 +1,6 @@
 """The build: sources in, a data set folder out. The steps in their order, and nothing else.
 
-    read -> clean -> exact duplicates -> near duplicates -> authors -> caps -> splits -> files and card
+    read -> clean -> exact duplicates -> near duplicates -> authors and caps -> splits -> files and card
 
 Rows wait in a store on disk between the steps, so memory stays flat. The folder appears whole or not at
 all; the same sources, options and seed give the same bytes.
@@ -27,7 +27,7 @@ from training.atomic import replace_folder
 from . import dedup, split
 from .card import write_card
 from .cleaning import Cleaner
-from .pairs import ReadLog
+from .pairs import ReadLog, encodable, encodable_pair
 from .readers import read_source
 from .store import SPLITS, Store
 
@@ -93,7 +93,7 @@ def _fill_store(store: Store, sources: Sequence[str], options: BuildOptions, qui
     for source in tqdm_or_not(sources, "sources", quiet or len(sources) < 2):
         pairs = islice(read_source(source, log), options.limit)
         for raw in tqdm_or_not(pairs, f"reading {Path(source).name}", quiet, "pairs"):
-            row = cleaner.clean(raw)
+            row = cleaner.clean(encodable_pair(raw))
             if row is not None:
                 store.add(row, split.place_of(options.seed, f"{row.pair_key}"))
     if not store.left():
@@ -129,9 +129,12 @@ def _finish(store: Store, summary: dict[str, Any], options: BuildOptions, quiet:
     with tqdm(total=store.left(), desc="near duplicates", unit="rows", disable=quiet or None) as progress:
         dropped["near duplicate"] = dedup.drop_near(store, options.near, progress)
     split.join_authors(store)
-    summary["one_author"] = split.break_up_sole_author(store, options.validation + options.test)
-    dropped.update(split.cap(store, options.caps))
-    split.assign(store, options.seed, options.validation, options.test)
+    dropped.update(split.cap_negatives(store, options.caps))
+    share = options.validation + options.test
+    summary["one_author"] = split.break_up_sole_author(store, share)
+    summary["shared_prompts"] = bool(share) and not summary["one_author"] and split.break_up_shared_prompts(store)
+    dropped.update(split.cap_authors(store, options.caps))
+    dropped["prompt also in training"] = split.assign(store, options.seed, options.validation, options.test)
     summary["authors"] = int(
         store.value("SELECT COUNT(DISTINCT author) FROM pairs JOIN pages ON pages.id = page WHERE dropped IS NULL")
     )
@@ -187,6 +190,8 @@ def _check_target(out: Path) -> None:
         raise DataError(f"{out} exists and is no data set (it has no {SUMMARY}); choose another --out")
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; --out names a folder")
+    if str(out) != encodable(str(out)):
+        raise DataError(f"{encodable(str(out))} is no name in UTF-8, which Parquet needs; choose another --out")
 
 
 def _remove_leftovers(out: Path) -> None:

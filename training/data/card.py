@@ -23,7 +23,7 @@ _COLUMNS = """\
 | `weights` | the emphasis of each term, 1.0 where the author wrote none |
 | `embeddings` | textual-inversion files that the negative named |
 | `negative_prompt` | `terms` joined with commas |
-| `page` | the author, or the page it stood on; never in two splits |
+| `page` | the author, the page it stood on, or (where that is what was split) the prompt; never in two splits |
 | `kind` | gallery, style, infotext, workflow or other |
 | `source`, `licence` | where the pair was found, and the licence stated there |
 | `strict` | in validation and test: the set of terms occurs in no row of train |
@@ -58,7 +58,7 @@ def _counts(summary: Mapping[str, Any]) -> str:
         for split, count in rows.items()
     ]
     return (
-        f"{total:,} pairs of {summary['authors']:,} authors or pages, "
+        f"{total:,} pairs of {summary['authors']:,} {_split_by(summary)}, "
         f"from {summary['read']:,} pairs read.\n\n" + _table(("split", "rows", "share", "strict"), lines)
     )
 
@@ -90,16 +90,29 @@ def _splits(summary: Mapping[str, Any]) -> str:
         f"By author, from seed {options['seed']}: pages that share a negative of {LONG_NEGATIVE} or more "
         f"terms which at most {RARE_NEGATIVE} pages use are taken for one author, and an author's rows are "
         "all in one split. Where a source names no author, rows with the same negative count as one page. "
-        "Authors with more than a tenth of what validation or test wants are in train. Caps (0 is none): "
+        "Authors with more than a tenth of what validation or test wants are in train. Rows of validation and "
+        "test whose prompt stands in train are left out. Caps (0 is none): "
         f"{caps['favourite']} rows for one negative of one author, {caps['negative']} for one negative, "
         f"{caps['page']} for one author.\n"
     )
     if summary["one_author"]:
         text += (
-            "\nNearly all rows are one author's, so that author was split by negative: "
-            "the splits share no negative, but they do share the author.\n"
+            "\nNearly all rows are one author's, so that author was split by prompt: no prompt of theirs is in two "
+            "splits, but they do share the author, and the negatives of rows that are not `strict`.\n"
+        )
+    if summary["shared_prompts"]:
+        text += (
+            "\nMost rows have a prompt that another author has, too, so all were split by prompt: no prompt is in "
+            "two splits, but authors are, and the negatives of rows that are not `strict`.\n"
         )
     return text
+
+
+def _split_by(summary: Mapping[str, Any]) -> str:
+    """What no two splits share, in the plural."""
+    if summary["shared_prompts"]:
+        return "prompts"
+    return "prompts or other authors" if summary["one_author"] else "authors or pages"
 
 
 def _sources(summary: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from negopt.errors import DataError
+
 from .readers.hub import DEFAULT_ID
 
 
@@ -53,7 +55,11 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; returns 0. Raises `NegOptError`s for whatever the caller can put right."""
-    return _build(args) if args.action == "build" else _stats(args)
+    try:
+        return _build(args) if args.action == "build" else _stats(args)
+    except OSError as error:  # a folder that cannot be made, a disk that is full; not every one names a file
+        reason = error.strerror or str(error)
+        raise DataError(f"{error.filename}: {reason}" if error.filename else reason) from error
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -83,10 +89,13 @@ def _report(summary: dict[str, Any], out: Path) -> str:
     if summary["skipped_files"]:
         lines.append(f"{summary['skipped_files']:>10,} files skipped or broken off")
     if summary["one_author"]:
-        lines.append("nearly all rows are one author's: split by negative, not by author")
+        lines.append("nearly all rows are one author's: split by prompt, not by author")
+    if summary["shared_prompts"]:
+        lines.append("most rows have a prompt that another author has, too: split by prompt, not by author")
     empty = [name for name, count in summary["rows"].items() if not count]
     if empty:
-        lines.append(f"too few authors for: {', '.join(empty)}")
+        what = "prompts" if summary["one_author"] or summary["shared_prompts"] else "authors"
+        lines.append(f"too few {what} for: {', '.join(empty)}")
     return "\n".join(lines)
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 log = logging.getLogger(__name__)
 
 KINDS = ("gallery", "style", "infotext", "workflow", "other")
 _NAMED_AT_MOST = 100
+# Half of a character: from a cut-off JSON escape, or a byte of a file's name that is no UTF-8.
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class Unreadable(Exception):
@@ -53,6 +56,7 @@ class ReadLog:
 
     def skip_file(self, name: str, reason: str) -> None:
         """Note a file that could not be read (or not to its end)."""
+        name, reason = encodable(name), encodable(reason)
         self.skipped_files += 1
         self.reasons[reason] += 1
         if len(self.named) < _NAMED_AT_MOST:
@@ -63,6 +67,23 @@ class ReadLog:
         """Note a record inside a readable file that is not what the format promises."""
         self.bad_records += 1
         log.debug("%s: %s", name, reason)
+
+
+def encodable(text: str) -> str:
+    """`text` with U+FFFD for each half of a character: no file, store or terminal takes one."""
+    return _HALF.sub("\ufffd", text)
+
+
+def encodable_pair(pair: RawPair) -> RawPair:
+    """The pair with all its strings `encodable`."""
+    return replace(
+        pair,
+        prompt=encodable(pair.prompt),
+        negative=encodable(pair.negative),
+        source=encodable(pair.source),
+        page=None if pair.page is None else encodable(pair.page),
+        licence=encodable(pair.licence),
+    )
 
 
 def page_id(*names: str) -> str:

@@ -1,7 +1,8 @@
-"""Train, validation and test: an author is never on both sides, and no author's favourite dominates.
+"""Train, validation and test: no author and no prompt on both sides, and no author's favourite dominates.
 
 Pages that share a rare long negative are one author, for one author uses one negative for years. A negative
-that many pages share is common property and joins nobody. Works on the store, on disk.
+that many pages share is common property and joins nobody. What is one author's alone is split by prompt.
+Works on the store, on disk.
 """
 
 from __future__ import annotations
@@ -80,11 +81,11 @@ def _name_authors(store: Store) -> None:
 
 
 def break_up_sole_author(store: Store, share: float) -> bool:
-    """Where nearly everything is one author's, an author split cannot be: split that author by negative.
+    """Where nearly everything is one author's, an author split cannot be: split that author by prompt.
 
     `share` is the part of the rows that validation and test want together. When fewer rows than that belong
-    to others, each negative of the largest author becomes a page of its own (no negative is then on both
-    sides). Returns whether that was needed.
+    to others, each prompt of the largest author becomes a page of its own: what is judged are prompts that
+    training never saw, and which negatives it never saw `strict` says. Returns whether that was needed.
     """
     total = store.left()
     label, rows = store.db.execute(
@@ -93,41 +94,74 @@ def break_up_sole_author(store: Store, share: float) -> bool:
     ).fetchone()
     if not share or total - rows >= share * total:
         return False
-    db = store.db
-    which = "dropped IS NULL AND page IN (SELECT id FROM pages WHERE label = ?)"
-    name = "printf('%012x', negative_key & 281474976710655)"
-    db.execute(f"INSERT OR IGNORE INTO pages (name) SELECT DISTINCT {name} FROM pairs WHERE {which}", (label,))
-    db.execute(f"UPDATE pairs SET page = (SELECT id FROM pages WHERE name = {name}) WHERE {which}", (label,))
-    db.execute("UPDATE pages SET label = id, author = name WHERE label IS NULL")
+    _break_up(store, "page IN (SELECT id FROM pages WHERE label = ?)", label)
     return True
 
 
-def cap(store: Store, caps: Caps) -> dict[str, int]:
-    """Drop what is above the caps, the rows latest in the seed's order; returns how many by each cap."""
-    limits = (
-        ("author's favourite above its cap", "pages.label, negative_key", caps.favourite),
-        ("negative above its cap", "negative_key", caps.negative),
-        ("author above the cap", "pages.label", caps.page),
+def break_up_shared_prompts(store: Store) -> bool:
+    """Where most prompts are several authors', an author split would put them on both sides: split by prompt.
+
+    That is so when more than half of the rows have a prompt that another author has, too; `assign` would
+    drop as much of validation and test. Each prompt becomes a page then. Returns whether that was needed.
+    """
+    shared = store.value(
+        "SELECT SUM(rows) FROM (SELECT COUNT(*) AS rows FROM pairs JOIN pages ON pages.id = pairs.page"
+        " WHERE dropped IS NULL GROUP BY prompt_key HAVING MIN(label) < MAX(label))"
     )
-    return {name: _cap(store, name, partition, most) for name, partition, most in limits if most}
+    if 2 * (shared or 0) <= store.left():
+        return False
+    _break_up(store, "TRUE")
+    return True
 
 
-def _cap(store: Store, name: str, partition: str, most: int) -> int:
-    return store.drop(
-        name,
+def _break_up(store: Store, which: str, *arguments: int) -> None:
+    """Make a page, and an author, of each prompt of the rows that the SQL condition `which` selects."""
+    db = store.db
+    which = f"dropped IS NULL AND {which}"
+    name = "printf('%012x', prompt_key & 281474976710655)"
+    db.execute(f"INSERT OR IGNORE INTO pages (name) SELECT DISTINCT {name} FROM pairs WHERE {which}", arguments)
+    db.execute(f"UPDATE pairs SET page = (SELECT id FROM pages WHERE name = {name}) WHERE {which}", arguments)
+    db.execute("UPDATE pages SET label = id, author = name WHERE label IS NULL")
+
+
+def cap_negatives(store: Store, caps: Caps) -> dict[str, int]:
+    """Drop what is above the caps for one negative, the rows latest in the seed's order; how many by each cap.
+
+    Before an author is broken up: whose favourite a negative is cannot be told afterwards.
+    """
+    return {
+        **_cap(store, "author's favourite above its cap", "pages.label, negative_key", caps.favourite),
+        **_cap(store, "negative above its cap", "negative_key", caps.negative),
+    }
+
+
+def cap_authors(store: Store, caps: Caps) -> dict[str, int]:
+    """Drop what one author has above the cap, the rows latest in the seed's order; how many.
+
+    After a sole author is broken up, of whom little would be left.
+    """
+    return _cap(store, "author above the cap", "pages.label", caps.page)
+
+
+def _cap(store: Store, name: str, partition: str, most: int) -> dict[str, int]:
+    """How many rows went, by the cap's name; nothing where there is no cap."""
+    if not most:
+        return {}
+    which = (
         "id IN (SELECT id FROM (SELECT pairs.id AS id, ROW_NUMBER() OVER"
         f" (PARTITION BY {partition} ORDER BY place, pair_key) AS number"
-        " FROM pairs JOIN pages ON pages.id = pairs.page WHERE dropped IS NULL) WHERE number > ?)",
-        most,
+        " FROM pairs JOIN pages ON pages.id = pairs.page WHERE dropped IS NULL) WHERE number > ?)"
     )
+    return {name: store.drop(name, which, most)}
 
 
-def assign(store: Store, seed: int, validation: float, test: float) -> None:
+def assign(store: Store, seed: int, validation: float, test: float) -> int:
     """Give every author a split, at random from the seed, and mark the strict rows.
 
     `validation` and `test` are parts of all rows. Authors with more than a tenth of what a split wants go to
     train, for a split of a few authors says little; they are let in only where the split would else stay
-    half empty. A row of validation or test is strict when its set of terms never occurs in train.
+    half empty. Rows of validation and test whose prompt somebody in train has, too, are dropped; returns how
+    many. A row of validation or test is strict when its set of terms never occurs in train.
     """
     db = store.db
     db.create_function("author_place", 1, lambda name: place_of(seed, str(name)), deterministic=True)
@@ -148,10 +182,15 @@ def assign(store: Store, seed: int, validation: float, test: float) -> None:
     )
     db.execute("DROP TABLE authors")
     db.execute("DROP TABLE page_split")
+    dropped = store.drop(
+        "prompt also in training",
+        "split > 0 AND prompt_key IN (SELECT prompt_key FROM pairs WHERE dropped IS NULL AND split = 0)",
+    )
     db.execute(
         "UPDATE pairs SET strict = 1 WHERE dropped IS NULL AND split > 0 AND negative_key NOT IN"
         " (SELECT negative_key FROM pairs WHERE dropped IS NULL AND split = 0)"
     )
+    return dropped
 
 
 def _fill(store: Store, split: int, target: int) -> None:

@@ -124,6 +124,9 @@ def _rows(folder: Path, split: str) -> Iterator[dict[str, Any]]:
     for file in sorted((folder / "data").glob(f"{split}-*.parquet")):
         try:
             with pq.ParquetFile(file) as table:
+                missing = [name for name in columns if name not in table.schema_arrow.names]
+                if missing:
+                    raise DataError(f"{file}: column {missing[0]!r} is missing; build the data set with `data build`")
                 for batch in table.iter_batches(batch_size=4096, columns=columns):
                     yield from batch.to_pylist()
         except (pa.ArrowException, OSError, KeyError) as error:

@@ -6,8 +6,10 @@ One SQLite file in a folder of its own. Knows rows, keys and marks; what a dupli
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,6 +27,7 @@ CREATE TABLE pairs (
     id INTEGER PRIMARY KEY,
     pair_key INTEGER NOT NULL,      -- same key: same prompt and same terms
     negative_key INTEGER NOT NULL,  -- same key: same set of terms
+    prompt_key INTEGER NOT NULL,    -- same key: same words in the prompt, in the same order
     term_count INTEGER NOT NULL,
     page INTEGER NOT NULL,
     place INTEGER NOT NULL,         -- a random number from the seed: the row's place in every order
@@ -74,9 +77,10 @@ class Store:
             pair.prompt, pair.text, pair.terms, pair.embeddings, pair.weights, pair.kind, pair.source,
             pair.licence,
         ]  # fmt: skip
-        keys = (pair.pair_key, pair.negative_key, len(pair.terms), self._page(pair.page), place)
+        keys = (pair.pair_key, pair.negative_key, prompt_key(pair.text))
         inserted = self.db.execute(
-            "INSERT INTO pairs (pair_key, negative_key, term_count, page, place) VALUES (?, ?, ?, ?, ?)", keys
+            "INSERT INTO pairs (pair_key, negative_key, prompt_key, term_count, page, place) VALUES (?, ?, ?, ?, ?, ?)",
+            (*keys, len(pair.terms), self._page(pair.page), place),
         )
         text = json.dumps(columns, ensure_ascii=False)
         self.db.execute(
@@ -122,3 +126,9 @@ class Store:
                 "negative_prompt": ", ".join(terms), "weights": weights, "page": author, "kind": kind,
                 "source": source, "licence": licence, "strict": bool(strict),
             }  # fmt: skip
+
+
+def prompt_key(text: str) -> int:
+    """A signed 64-bit hash of the words of a prompt's plain text, whatever stands between them."""
+    words = " ".join(re.findall(r"\w+", text))
+    return int.from_bytes(hashlib.blake2b(words.encode("utf-8"), digest_size=8).digest(), "big", signed=True)
