@@ -156,6 +156,11 @@ OBJECT_INFO: dict[str, Any] = {
     "CFGGuider": _info(
         {"model": ["MODEL"], "positive": ["CONDITIONING"], "negative": ["CONDITIONING"], "cfg": ["FLOAT"]}, ["GUIDER"]
     ),
+    "PerpNegGuider": _info(
+        {name: ["CONDITIONING", {}] for name in ("positive", "negative", "empty_conditioning")}, ["GUIDER"]
+    ),
+    "PerpNeg": _info({"model": ["MODEL", {}], "empty_conditioning": ["CONDITIONING", {}]}, ["MODEL"]),
+    "DualCFGGuider": _info({name: ["CONDITIONING", {}] for name in ("cond1", "cond2", "negative")}, ["GUIDER"]),
     "BasicGuider": _info({"model": ["MODEL"], "conditioning": ["CONDITIONING"]}, ["GUIDER"]),
     "SamplerCustomAdvanced": _info(
         {"noise": ["NOISE"], "guider": ["GUIDER"], "latent_image": ["LATENT"]}, ["LATENT", "LATENT"]
@@ -164,6 +169,28 @@ OBJECT_INFO: dict[str, Any] = {
     "SaveImage": _info({"images": ["IMAGE"], "filename_prefix": ["STRING", {"default": "ComfyUI"}]}, [], ends=True),
     "PreviewImage": _info({"images": ["IMAGE"]}, [], ends=True),
     "PreviewAny": _info({"source": ["*", {}]}, [], ends=True),
+    "ComfySwitchNode": _info(
+        {name: ["COMFY_MATCHTYPE_V3", {"template": {"template_id": "switch"}}] for name in ("on_false", "on_true")},
+        ["COMFY_MATCHTYPE_V3"],
+        ["output"],
+    ),
+    "Any Switch (rgthree)": _info({}, ["*"]),
+    "SDXLPromptStyler": _info(
+        {"text_positive": STRING, "text_negative": STRING, "style": [["base"]]},
+        ["STRING", "STRING"],
+        ["text_positive", "text_negative"],
+    ),
+    "Efficient Loader": _info(
+        {"ckpt_name": [["a.safetensors"]], "positive": STRING, "negative": STRING, "batch_size": ["INT", {}]},
+        ["MODEL", "CONDITIONING", "CONDITIONING", "LATENT", "VAE", "CLIP", "DEPENDENCIES"],
+        ["MODEL", "CONDITIONING+", "CONDITIONING-", "LATENT", "VAE", "CLIP", "DEPENDENCIES"],
+    ),
+    "KSampler (Efficient)": _info(
+        {"seed": ["INT", {}], **SAMPLER_INPUTS, "vae_decode": [["true", "false"]]},
+        ["MODEL", "CONDITIONING", "CONDITIONING", "LATENT", "VAE", "IMAGE"],
+        ["MODEL", "CONDITIONING+", "CONDITIONING-", "LATENT", "VAE", "IMAGE"],
+        ends=True,
+    ),
     "SaveImageWebsocket": _info({"images": ["IMAGE"]}, [], ends=True),
 }
 
@@ -201,6 +228,10 @@ class ComfyUIServer(PictureServer):
         """Those that it ran."""
         self.deleted: list[str] = []
         self.interrupted: list[str] = []
+        self.chatter: tuple[str, ...] = ()
+        """What it says over its websocket before each run, as custom nodes do."""
+        self.accepting: Any = ...
+        """What it answers to a workflow in place of what ComfyUI answers."""
 
     def routes(self) -> list[web.RouteDef]:
         self._queue: asyncio.Queue[tuple[str, str, Graph]] = asyncio.Queue()
@@ -218,6 +249,8 @@ class ComfyUIServer(PictureServer):
 
     async def _accept(self, request: web.Request) -> web.Response:
         asked = await request.json()
+        if self.accepting is not ...:
+            return web.json_response(self.accepting)
         for key, node in asked["prompt"].items():
             if node["class_type"] not in self.info:
                 return web.json_response({"error": {"message": "no such node"}, "node_errors": {}}, status=400)
@@ -261,6 +294,8 @@ class ComfyUIServer(PictureServer):
             await socket.send_json({"type": kind, "data": {"prompt_id": name, **data}})
 
         self.graphs.append(graph)
+        for text in self.chatter:
+            await socket.send_str(text)
         await tell("execution_start")
         (end,) = [key for key, node in graph.items() if self.info[node["class_type"]]["output_node"]]
         of, size = self._paint(graph, graph[end]["inputs"]["images"][0])
@@ -303,6 +338,8 @@ class WebUIServer(PictureServer):
         self.auth, self.extension = auth, extension
         self.checkpoints = ["dream.safetensors [0123456789]", "other.ckpt"]
         self.requests: list[dict[str, Any]] = []
+        self.answers: dict[str, Any] = {}
+        """What it answers instead, by the name of the route."""
 
     def routes(self) -> list[web.RouteDef]:
         self._one = asyncio.Lock()
@@ -316,6 +353,8 @@ class WebUIServer(PictureServer):
         if base64.b64decode(given).decode() != self.auth:
             return web.json_response({"detail": "Incorrect username or password"}, status=401)
         name = request.match_info["name"]
+        if name in self.answers:
+            return web.json_response(self.answers[name])
         if name == "sd-models":
             return web.json_response([self._model(title) for title in self.checkpoints])
         if name == "scripts":

@@ -190,6 +190,31 @@ def test_a_server_without_its_api(server: WebUIServer) -> None:
         WebUISampler.open([f"{server.url}/elsewhere"], patience=QUICK)
 
 
+@pytest.mark.parametrize("answer", [{}, None, {"images": None}, {"images": [None]}, {"images": ["cut"]}])
+def test_a_server_that_answers_as_no_web_ui_does(server: WebUIServer, answer: Any) -> None:
+    sampler = WebUISampler.open([server.url], patience=QUICK)
+    server.answers["txt2img"] = answer
+    with pytest.raises(ModelError, match="does not answer as the web UI does"):
+        sampler.sample(PICTURES[:1])
+
+
+@pytest.mark.parametrize(
+    ("route", "answer"),
+    [("scripts", {}), ("scripts", None), ("sd-models", None), ("sd-models", [{}]), ("options", None)],
+)
+def test_another_program_is_told_before_any_picture(server: WebUIServer, route: str, answer: Any) -> None:
+    server.answers[route] = answer
+    with pytest.raises(ModelError, match="does not answer as the web UI does"):
+        WebUISampler.open([server.url], patience=QUICK)
+
+
+def test_another_program_is_told_when_it_is_to_read_a_picture(server: WebUIServer, tmp_path: Path) -> None:
+    Image.new("RGB", (16, 8)).save(tmp_path / "picture.png")
+    server.answers["png-info"] = None
+    with pytest.raises(ModelError, match="does not answer as the web UI does"):
+        WebUISampler.open([server.url], tmp_path / "picture.png", patience=QUICK)
+
+
 def test_a_fault_ends_with_the_servers_words(server: WebUIServer) -> None:
     sampler = WebUISampler.open([server.url], patience=QUICK)
     server.fault = "CUDA out of\nmemory"

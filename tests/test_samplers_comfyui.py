@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from negopt.errors import ModelError, OptionError
-from tests.picture_servers import OBJECT_INFO, ComfyUIServer, node, plain, seen, wait_for
+from tests.picture_servers import OBJECT_INFO, SAMPLER, ComfyUIServer, node, plain, seen, wait_for
 from training.samplers import Picture
 from training.samplers.comfyui import ComfyUISampler
 from training.samplers.servers import Patience
@@ -21,13 +21,7 @@ from training.samplers.workflow import Form, Graph, NodeClass, make_form, read_w
 
 QUICK = Patience(first=5.0, least=0.5, times=50.0, connect=2.0, pause=0.02, longest_pause=0.1, outage=1.0)
 PICTURE = Picture("a {prompt} of a cat", "lowres, text", 77)
-LOADER: dict[str, Any] = {
-    "input": {"required": {name: ["STRING", {"multiline": True}] for name in ("positive", "negative")}},
-    "output": ["MODEL", "CONDITIONING", "CONDITIONING"],
-    "output_name": ["MODEL", "CONDITIONING+", "CONDITIONING-"],
-    "output_node": False,
-}
-CLASSES = {name: NodeClass.read(info) for name, info in {**OBJECT_INFO, "Efficient Loader": LOADER}.items()}
+CLASSES = {name: NodeClass.read(info) for name, info in OBJECT_INFO.items()}
 
 
 def filled(graph: Graph, sampler: str | None = None) -> Graph:
@@ -154,6 +148,84 @@ def test_texts_in_a_loader_are_told_by_their_names() -> None:
     assert inputs == {"ckpt_name": "a", "positive": PICTURE.prompt, "negative": PICTURE.negative_prompt}
 
 
+def test_a_sampler_that_passes_conditioning_on_is_one() -> None:
+    """As in Efficiency Nodes, whose second sampler takes its conditioning from the first."""
+    loader = node("Efficient Loader", ckpt_name="a", positive="a dog", negative="ugly", batch_size=3)
+
+    def efficient(before: str, cfg: float) -> dict[str, Any]:
+        links = {"model": [before, 0], "positive": [before, 1], "negative": [before, 2], "latent_image": [before, 3]}
+        return node("KSampler (Efficient)", seed=5, **links, **{**SAMPLER, "cfg": cfg})
+
+    save = node("SaveImage", images=["3", 5], filename_prefix="mine")
+    graph = filled({"1": loader, "2": efficient("1", 7.0), "3": efficient("2", 7.0), "9": save})
+    assert (graph["1"]["inputs"]["positive"], graph["1"]["inputs"]["negative"]) == PICTURE[:2]
+    assert [graph[key]["inputs"]["seed"] for key in "23"] == [77, 77]
+    with pytest.raises(OptionError, match=r"guidance \(cfg\) of 1"):
+        filled({"1": loader, "3": efficient("1", 1.0), "9": save})
+
+
+@pytest.mark.parametrize("negative", ["", "ugly"])
+def test_the_texts_of_a_node_for_both_sides_are_told_by_the_outputs_that_are_taken(negative: str) -> None:
+    styler = node("SDXLPromptStyler", text_positive="a dog", text_negative=negative, style="base")
+    encoders = {f"_{key}": node("CLIPTextEncode", text=["50", key - 6], clip=["4", 1]) for key in (6, 7)}
+    inputs = filled(plain(**encoders, _50=styler))["50"]["inputs"]
+    assert inputs == {"text_positive": PICTURE.prompt, "text_negative": PICTURE.negative_prompt, "style": "base"}
+
+
+def test_a_text_of_both_sides_is_told_with_the_marks_that_part_them() -> None:
+    encoder = node("CLIPTextEncode", text=["11", 0], clip=["4", 1])
+    with pytest.raises(OptionError, match=r"11 \(PrimitiveString\) is the text of both.* \{prompt\} and \{negative\}"):
+        filled(plain(_11=node("PrimitiveString", value="a dog"), _6=encoder, _7=encoder))
+
+
+# Switches, which take anything
+
+
+SWITCH = node("Any Switch (rgthree)", any_01=["7", 0])
+SWITCHED = {**plain()["3"]["inputs"], "negative": ["40", 0]}
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"_40": SWITCH},
+        {"_40": node("Any Switch (rgthree)", any_01=["41", 0]), "_41": SWITCH},
+        {"_40": node("ComfySwitchNode", switch=True, on_true=["7", 0])},
+    ],
+    ids=["one", "two in a row", "match type"],
+)
+def test_a_negative_is_found_through_a_switch(switches: dict[str, Any]) -> None:
+    graph = filled(plain(**switches, _3=node("KSampler", **SWITCHED)))
+    assert (graph["6"]["inputs"]["text"], graph["7"]["inputs"]["text"]) == PICTURE[:2]
+
+
+def test_a_switch_before_a_negative_is_no_sampler_of_a_prompt() -> None:
+    graph = two_passes(positive=["16", 0], negative=["17", 0])
+    graph |= {"3": node("KSampler", **SWITCHED), "40": SWITCH}
+    graph |= {key: node("CLIPTextEncode", text=text, clip=["4", 1]) for key, text in (("16", "dog!"), ("17", "ugly!"))}
+    graph = filled(graph)
+    assert [graph[key]["inputs"]["text"] for key in ("6", "7", "16", "17")] == [*PICTURE[:2]] * 2
+
+
+def test_of_a_switch_between_several_texts_one_needs_a_mark() -> None:
+    switch = node("Any Switch (rgthree)", any_01=["7", 0], any_02=["17", 0])
+    changes = {"_3": node("KSampler", **SWITCHED), "_40": switch}
+    changes["_17"] = node("CLIPTextEncode", text="frame", clip=["4", 1])
+    with pytest.raises(OptionError, match=r"negative of node 3 .*write \{negative\}"):
+        filled(plain(**changes))
+    graph = filled(plain(**changes, _7=node("CLIPTextEncode", text="{negative}", clip=["4", 1])))
+    assert graph["7"]["inputs"]["text"] == PICTURE.negative_prompt
+
+
+def test_a_picture_is_saved_through_a_switch() -> None:
+    save = node("SaveImage", images=["40", 0], filename_prefix="mine")
+    graph = filled(plain(_9=save, _40=node("Any Switch (rgthree)", any_01=["8", 0])))
+    assert graph["negopt_picture"]["inputs"]["images"] == ["40", 0]
+
+
+# Guiders
+
+
 def custom(guider: dict[str, Any]) -> Graph:
     sampled = node("SamplerCustomAdvanced", noise=["20", 0], guider=["21", 0], latent_image=["5", 0])
     return plain(_3=sampled, _20=node("RandomNoise", noise_seed=5), _21=guider)
@@ -165,6 +237,30 @@ def test_texts_and_seed_of_a_sampler_with_a_guider() -> None:
     assert graph["7"]["inputs"]["text"] == PICTURE.negative_prompt
     assert graph["20"]["inputs"]["noise_seed"] == 77
     assert filled(custom(guider), "3") == graph
+
+
+def test_an_empty_text_stays_empty() -> None:
+    """In its place, a prompt would be subtracted from itself: each picture would be NaN."""
+    empty = node("CLIPTextEncode", text="", clip=["4", 1])
+    guider = node("PerpNegGuider", positive=["6", 0], negative=["7", 0], empty_conditioning=["22", 0])
+    patch = node("PerpNeg", model=["4", 0], empty_conditioning=["22", 0])
+    patched = node("KSampler", **{**plain()["3"]["inputs"], "model": ["30", 0]})
+    for graph in ({**custom(guider), "22": empty}, plain(_22=empty, _30=patch, _3=patched)):
+        graph = filled(graph)
+        assert [graph[key]["inputs"]["text"] for key in ("6", "7", "22")] == [*PICTURE[:2], ""]
+
+
+def test_a_guider_without_a_positive_has_prompts_under_any_name() -> None:
+    guider = node("DualCFGGuider", cond1=["6", 0], cond2=["16", 0], negative=["7", 0])
+    graph = filled({**custom(guider), "16": node("CLIPTextEncode", text="dog!", clip=["4", 1])})
+    assert graph["6"]["inputs"]["text"] == graph["16"]["inputs"]["text"] == PICTURE.prompt
+    assert graph["7"]["inputs"]["text"] == PICTURE.negative_prompt
+
+
+def test_what_is_for_no_side_beside_a_positive_is_left_alone() -> None:
+    guider = node("CFGGuider", positive=["6", 0], negative=["7", 0], style=["16", 0], cfg=4.0)
+    graph = filled({**custom(guider), "16": node("CLIPTextEncode", text="ink", clip=["4", 1])})
+    assert graph["16"]["inputs"]["text"] == "ink"
 
 
 def two_passes(**second: Any) -> Graph:
@@ -403,6 +499,23 @@ def test_a_fault_in_the_workflow_ends_with_the_servers_words(server: ComfyUIServ
     server.fault = "mat1 and mat2 shapes\ncannot be multiplied"
     with pytest.raises(ModelError, match=r"node 3 \(KSampler\): mat1 and mat2 shapes cannot be multiplied"):
         sampler.sample(PICTURES)
+
+
+def test_what_is_no_news_of_comfyui_is_passed_over(server: ComfyUIServer, workflow: Path) -> None:
+    server.chatter = ('{"type": "mine", "data": "text"}', '{"type": "mine", "data": [1]}', "[1]", "null", "hello")
+    sampler = ComfyUISampler.open([server.url], workflow, patience=QUICK)
+    assert sampler.sample(PICTURES[:2]).shape == (2, 3, 8, 16)
+    assert len(server.graphs) == 2  # the connection was never lost
+
+
+@pytest.mark.parametrize("answer", [{}, None, [1]])
+def test_a_server_that_accepts_a_workflow_as_comfyui_does_not(
+    server: ComfyUIServer, workflow: Path, answer: Any
+) -> None:
+    sampler = ComfyUISampler.open([server.url], workflow, patience=QUICK)
+    server.accepting = answer
+    with pytest.raises(ModelError, match="does not answer as ComfyUI does"):
+        sampler.sample(PICTURES[:1])
 
 
 def test_a_workflow_that_the_server_does_not_accept(server: ComfyUIServer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -222,6 +223,52 @@ def test_a_refusal_at_one_server_is_made_good_by_the_other() -> None:
     painters = Painters(small=fails(Refused("CUDA out of memory")), large=takes(0.001))
     painters.behaviours["small"] = _refuses_once()
     assert right(painters.sample(PICTURES))
+
+
+def test_a_server_that_refuses_all_does_not_end_the_run_of_a_slow_one() -> None:
+    refused: list[int] = []
+
+    async def broken(picture: Picture) -> None:
+        refused.append(picture.seed)
+        raise Refused("CUDA out of memory")
+
+    painters = Painters(replace(QUICK, longest_pause=0.02), slow=takes(0.1), broken=broken)
+    assert right(painters.sample(PICTURES))
+    assert painters.share("slow") == 20
+    assert len(refused) == len(set(refused)) > REFUSALS  # what it refused is left to the other
+
+
+def test_a_picture_that_all_refuse_ends_the_run_after_each_has_been_asked_often_enough() -> None:
+    asked: Counter[tuple[str, int]] = Counter()
+
+    def broken(name: str) -> Behave:
+        async def behave(picture: Picture) -> None:
+            await asyncio.sleep(0.02)  # so that both are asked for pictures of their own
+            asked[name, picture.seed] += 1
+            raise Refused("CUDA out of memory")
+
+        return behave
+
+    with pytest.raises(ModelError, match="CUDA out of memory"):
+        Painters(one=broken("one"), two=broken("two")).sample(PICTURES)
+    assert any(asked["one", seed] >= REFUSALS <= asked["two", seed] for seed in range(20))
+    assert asked.total() <= 10 * REFUSALS
+
+
+def test_a_server_that_would_not_do_the_work_is_not_waited_for() -> None:
+    class Picky(Painters):
+        @asynccontextmanager
+        async def connect(self, session: aiohttp.ClientSession, server: Server) -> AsyncIterator[Make]:
+            if server.url.host == "other":
+                assert time.monotonic() < began + 5.0, "the picture waits for it"
+                raise Refused("it has no checkpoint 'dream'")
+            async with super().connect(session, server) as make:
+                yield make
+
+    began = time.monotonic()
+    painters = Picky(one=_refuses_once(), other=takes(0.001))
+    assert right(painters.sample(PICTURES))
+    assert painters.share("one") == 20
 
 
 def _refuses_once() -> Behave:

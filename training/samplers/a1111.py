@@ -32,6 +32,7 @@ OURS = "NegOpt"
 """The title of the extension's script."""
 MOST_NAMED = 20
 """Checkpoints that an error lists, of those that a server has."""
+_ANOTHER = "it does not answer as the web UI does; is this its address?"
 PROMPT, NEGATIVE = "{prompt}", "{negative}"
 _TAG = re.compile(r"<[^<>:\s]+:[^<>]+>")
 
@@ -133,18 +134,27 @@ class WebUISampler(ServerSampler):
             self._ask(session, server, "GET", "sd-models", seconds),
             self._ask(session, server, "GET", "scripts", seconds),
         )
-        override = {**self.settings["override_settings"], CHECKPOINT: _title_of(self.checkpoint, models)}
+        try:
+            title = _title_of(self.checkpoint, models)
+            has_ours = OURS.lower() in (name.lower() for name in scripts["txt2img"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Refused(_ANOTHER) from error
+        override = {**self.settings["override_settings"], CHECKPOINT: title}
         always = {k: v for k, v in self.settings.get("alwayson_scripts", {}).items() if k.lower() != OURS.lower()}
-        if OURS.lower() in (name.lower() for name in scripts["txt2img"]):
+        if has_ours:
             always[OURS] = {"args": [False]}
         same = {**self.settings, "override_settings": override, "alwayson_scripts": always}
 
         async def make(picture: Picture) -> bytes:
             # Its own bound in time is that of whoever waits for the picture.
             answer = await self._ask(session, server, "POST", "txt2img", None, json=fill(same, picture))
-            if len(answer["images"]) != 1:
-                raise Refused(f"it makes {len(answer['images'])} pictures of one request; it must make one")
-            return base64.b64decode(answer["images"][0].rpartition(",")[2])
+            try:
+                images = [base64.b64decode(image.rpartition(",")[2]) for image in answer["images"]]
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise Refused(_ANOTHER) from error
+            if len(images) != 1:
+                raise Refused(f"it makes {len(images)} pictures of one request; it must make one")
+            return images[0]
 
         yield make
 
@@ -160,6 +170,8 @@ class WebUISampler(ServerSampler):
     async def _loaded(self, session: aiohttp.ClientSession, server: Server) -> str:
         """The checkpoint that a server has loaded, "" where it does not say."""
         options = await self._ask(session, server, "GET", "options", self.patience.connect)
+        if not isinstance(options, dict):
+            raise Refused(_ANOTHER)
         return _plain(str(options.get(CHECKPOINT) or ""))
 
     def _read(self, file: Path) -> Settings:
@@ -184,7 +196,10 @@ class WebUISampler(ServerSampler):
 
         async def question(session: aiohttp.ClientSession, server: Server) -> Any:
             request = {"image": base64.b64encode(data).decode()}
-            return await self._ask(session, server, "POST", "png-info", self.patience.connect, json=request)
+            said = await self._ask(session, server, "POST", "png-info", self.patience.connect, json=request)
+            if not isinstance(said, dict):
+                raise Refused(_ANOTHER)
+            return said
 
         answer = ask_each(self.servers, question, self.session)[0]
         if "Steps" not in (answer.get("parameters") or {}):

@@ -7,6 +7,7 @@ loaded by the first and stays. Pictures come over the websocket and are written 
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -42,6 +43,7 @@ LARGEST_MESSAGE = 2**28
 SECONDS_TO_CANCEL = 2.0
 MOST_NAMED = 20
 """Files that an error lists, of those that a server has."""
+_ANOTHER = "it does not answer as ComfyUI does; is this its address?"
 
 
 class ComfyUISampler(ServerSampler):
@@ -97,7 +99,7 @@ class ComfyUISampler(ServerSampler):
         try:
             return {name: NodeClass.read(info[name]) for name, info in zip(sorted(names), said, strict=True) if info}
         except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise Refused("it does not answer as ComfyUI does; is this its address?") from error
+            raise Refused(_ANOTHER) from error
 
     async def _object_info(self, session: aiohttp.ClientSession, server: Server, name: str) -> Any:
         url = URL(f"{server.url}/object_info/{quote(name, safe='')}", encoded=True)
@@ -186,6 +188,8 @@ class _Line:
             answer = await ask(self._session, "POST", self._url("prompt"), self._seconds, json=request)
         except HTTPRefusal as refusal:
             raise Refused(_complaint(refusal.said) or str(refusal)) from refusal
+        if not isinstance(answer, dict) or "prompt_id" not in answer:
+            raise Refused(_ANOTHER)
         if answer["prompt_id"] != name:  # older servers choose it themselves
             name = str(answer["prompt_id"])
             run = self._run(name)
@@ -202,14 +206,23 @@ class _Line:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     self._hear_image(message.data)
                 elif message.type is aiohttp.WSMsgType.TEXT:
-                    said = message.json()
-                    self._hear(said.get("type"), said.get("data") or {})
+                    self._hear_text(message.data)
         finally:
             self._lost = True
             for run in self._runs.values():
                 run.end(Unreachable("the connection was lost"))
 
-    def _hear(self, kind: str, data: Mapping[str, Any]) -> None:
+    def _hear_text(self, text: str) -> None:
+        """Custom nodes send what they like over the same line: what ComfyUI does not say so is passed over."""
+        try:
+            said = json.loads(text)
+        except ValueError:
+            return
+        data = said.get("data") if isinstance(said, dict) else None
+        if isinstance(data, dict):
+            self._hear(said.get("type"), data)
+
+    def _hear(self, kind: Any, data: Mapping[str, Any]) -> None:
         name = str(data.get("prompt_id", ""))
         if kind == "executing" and name:
             self._now = (name, str(data.get("node")))

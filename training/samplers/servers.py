@@ -2,8 +2,8 @@
 
 A server that does not answer, or not in time, is left alone for a while, longer each time, and what it had been
 asked for is asked for elsewhere; so is, once nothing else is left to do, what takes a slow one long. Only when no
-server has made a picture for a quarter of an hour does the run end, with the reasons. Knows no host: how to ask
-one is the business of `comfyui` and `a1111`.
+server has made a picture for a quarter of an hour, or all that are there refuse one, does the run end, with the
+reasons. Knows no host: how to ask one is the business of `comfyui` and `a1111`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import statistics
 import time
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ from .sampler import Picture
 log = logging.getLogger(__name__)
 
 REFUSALS = 3
-"""How often one picture may be refused, here or there, before the run ends with what the server said. What a server
-refuses that has just come back does not count."""
+"""How often each server may refuse one picture before the run ends with what the last one said. A server that is away,
+or has just come back, does not count."""
 REMEMBERED = 50
 """Pictures whose times make a server's median."""
 GLANCE = 0.05
@@ -92,7 +92,7 @@ class Server:
         self.failures = 0
         self.reason = ""
         self.returning = False
-        """It was away, and has made no picture since: it may answer before it is ready."""
+        """It was away or would not do the work, and has made no picture since: it may answer before it is ready."""
         self._patience = patience
         self._warm = False
         self._back = 0.0
@@ -125,44 +125,63 @@ class Server:
         self.failures, self.returning, self._warm = 0, False, True
         self._took.append(seconds)
 
-    def failed(self, fault: Unreachable | Refused) -> None:
-        """It made none, because of this `fault`."""
+    def failed(self, fault: Unreachable | Refused, connected: bool = True) -> None:
+        """It made none, because of this `fault`; `connected`: it had agreed to do the work."""
         if not self.failures or (isinstance(fault, Refused) and str(fault) != self.reason):
             log.warning("%s makes no pictures now (%s); it will be asked again", self, fault)
         pause = self._patience.pause * 2 ** min(self.failures, 30)
         self._back = time.monotonic() + min(pause, self._patience.longest_pause)
         self.failures += 1
         self.reason, self._warm = str(fault), False
-        self.returning = self.returning or isinstance(fault, Unreachable)
+        self.returning = self.returning or not connected or isinstance(fault, Unreachable)
 
 
 class Job:
     """The pictures of one call: which wait, which are out where, which are there."""
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
+    def __init__(self, pictures: Sequence[Picture], servers: Sequence[Server]) -> None:
         self.pictures = pictures
         self.images: dict[int, torch.Tensor] = {}
         self.done = asyncio.Event()
         self._waiting = deque(range(len(pictures)))
         self._out: dict[int, dict[Server, float]] = {row: {} for row in self._waiting}
-        self._refusals = [0] * len(pictures)
+        self._servers = servers
+        self._refusals: list[Counter[Server]] = [Counter() for _ in pictures]
 
     async def next(self, server: Server) -> int | None:
         """The number of a picture for `server` to make, as soon as there is one for it; None when all are there."""
         while not self.done.is_set():
-            row = self._waiting.popleft() if self._waiting else self._late(server)
+            row = self._first(server)
+            row = self._late(server) if row is None else row
             if row is not None:
                 self._out[row][server] = time.monotonic()
                 return row
             await asyncio.sleep(GLANCE)
         return None
 
+    def _first(self, server: Server) -> int | None:
+        """Of what waits what was refused most, taken out: so one that all refuse soon ends the run."""
+        rows = (row for row in self._waiting if self._may_have(row, server))
+        row = max(rows, key=lambda row: self._refusals[row].total(), default=None)
+        if row is not None:
+            self._waiting.remove(row)
+        return row
+
+    def _may_have(self, row: int, server: Server) -> bool:
+        """Whether no other server that is there has refused `row` less often."""
+        there = [other for other in self._servers if not other.returning]
+        return all(self._refusals[row][server] <= self._refusals[row][other] for other in there)
+
     def _late(self, server: Server) -> int | None:
         """What another server has had for longer than `server` would take twice: the longest of these."""
         if server.usual is None:
             return None
         latest = time.monotonic() - 2 * server.usual
-        out = {row: min(at.values()) for row, at in self._out.items() if len(at) == 1 and server not in at}
+        out = {
+            row: min(at.values())
+            for row, at in self._out.items()
+            if len(at) == 1 and server not in at and self._may_have(row, server)
+        }
         row = min(out, key=lambda row: out[row], default=None)
         return row if row is not None and out[row] < latest else None
 
@@ -184,10 +203,10 @@ class Job:
             if not self._out[row]:
                 self._waiting.appendleft(row)
 
-    def refuse(self, row: int) -> bool:
-        """Note that `row` was refused; whether that was once too often."""
-        self._refusals[row] += 1
-        return self._refusals[row] >= REFUSALS
+    def refuse(self, row: int, server: Server) -> bool:
+        """Note that `server` refused `row`; whether all that are there have now refused it too often."""
+        self._refusals[row][server] += 1
+        return all(self._refusals[row][other] >= REFUSALS for other in self._servers if not other.returning)
 
 
 class ServerSampler(ABC):
@@ -217,7 +236,7 @@ class ServerSampler(ABC):
     def sample(self, pictures: Sequence[Picture]) -> torch.Tensor:
         """float32 [B, 3, H, W], 0 to 1, on the CPU.
 
-        Raises `ModelError` where a picture is refused again and again, or no server has made one for long.
+        Raises `ModelError` where all servers refuse a picture again and again, or none has made one for long.
         """
         return asyncio.run(self._sample(pictures))
 
@@ -236,7 +255,7 @@ class ServerSampler(ABC):
         return aiohttp.ClientSession(timeout=connect, connector=aiohttp.TCPConnector(limit=0))
 
     async def _sample(self, pictures: Sequence[Picture]) -> torch.Tensor:
-        job = Job(pictures)
+        job = Job(pictures, self.servers)
         self._last_picture = time.monotonic()
         async with self.session() as session:
             serving = asyncio.ensure_future(_together(self._serve(session, server, job) for server in self.servers))
@@ -253,11 +272,13 @@ class ServerSampler(ABC):
         """Have `server` make pictures of `job`, again and again after it failed."""
         while not job.done.is_set():
             await asyncio.sleep(server.pause)
+            connected = False
             try:
                 async with self.connect(session, server) as make:
+                    connected = True
                     await _together(self._take(server, make, job) for _ in range(self.at_once))
             except (Unreachable, Refused) as fault:
-                server.failed(fault)
+                server.failed(fault, connected)
                 self._bear_outage()
 
     async def _take(self, server: Server, make: Make, job: Job) -> None:
@@ -266,7 +287,7 @@ class ServerSampler(ABC):
             try:
                 await self._make(server, make, job, row)
             except Refused as refusal:
-                if not server.returning and job.refuse(row):
+                if not server.returning and job.refuse(row, server):
                     picture = job.pictures[row]
                     raise ModelError(f"{server} makes no picture of {picture.prompt[:60]!r}: {refusal}") from refusal
                 raise

@@ -3,8 +3,8 @@
 The workflow is the user's own, in API format. From the node that takes the picture the graph is followed back to
 the samplers, and from these along their positive and negative links to the texts. Nodes are told by the types of
 their inputs and outputs, which the server knows, rather than by a list of classes, so that most packs are
-understood without being known. Where a graph leaves a choice, the user makes it by writing `{prompt}` or
-`{negative}` into a text, which keeps the rest of that text.
+understood without being known; a switch, which takes anything, is seen through. Where a graph leaves a choice, the
+user makes it by writing `{prompt}` or `{negative}` into a text, which keeps the rest of that text.
 
 A NegOpt node in the workflow stands for what is being trained: the text that it would write is the text given.
 Knows no network: what a server says of its nodes comes as a value.
@@ -35,6 +35,10 @@ TAKER = "negopt_picture"
 SENDS_PICTURE = "SaveImageWebsocket"
 _MARK = re.compile("|".join(map(re.escape, MARKS.values())))
 _SEEDS = ("seed", "noise_seed")
+_ANY = ("*", "COMFY_MATCHTYPE_V3")
+"""Types of outputs that put out what comes in, as a switch does."""
+_NEITHER = ("empty", "uncond")
+"""How the names of conditioning begin that is of no side: no text belongs there."""
 _NO_TEXT = ("ConditioningZeroOut",)
 """What comes out of these does not depend on the text that goes in."""
 _WRITERS = {
@@ -209,7 +213,8 @@ class _FormMaker:
         """The link that the picture comes through; a picture that is saved goes before one that is shown."""
         found = {}
         for key, name, value in self._inputs():
-            if self._class(key).ends and self._type(value) == "IMAGE" and (node is None or node in self._behind([key])):
+            shows = self._class(key).ends and self._carries(key, name, "IMAGE")
+            if shows and (node is None or node in self._behind([key])):
                 found[Slot(key, name)] = value
         saved = {slot: link for slot, link in found.items() if not self._kind(slot.node).startswith("Preview")}
         links = list((saved or found).values())
@@ -239,17 +244,30 @@ class _FormMaker:
 
     def _samplers(self, node: str | None, meant: set[str]) -> list[str]:
         """The nodes in which conditioning ends: samplers and guiders; `node` alone, where it is one."""
-        found = [key for key in self.graph if key in meant and self._sides(key) and not self._passes_conditioning(key)]
+        found = [key for key in self.graph if key in meant and self._sides(key) and self._ends_conditioning(key)]
         return [node] if node is not None and node in found else found
 
-    def _passes_conditioning(self, key: str) -> bool:
-        return "CONDITIONING" in self._class(key).outputs
+    def _ends_conditioning(self, key: str) -> bool:
+        """Whether a node asks for conditioning, rather than for anything, and makes something else of it."""
+        asks = any(self._declares(key, name, "CONDITIONING") for name in self.graph[key]["inputs"])
+        passes_on = not {"CONDITIONING", *_ANY}.isdisjoint(self._class(key).outputs)
+        return asks and (self._samples(key) or not passes_on)
+
+    def _samples(self, key: str) -> bool:
+        """Whether a node is a sampler whatever else it puts out, as those of Efficiency Nodes do."""
+        seeded = any(name in _SEEDS for name in self.graph[key]["inputs"])
+        return seeded and not {"LATENT", "IMAGE"}.isdisjoint(self._class(key).outputs)
 
     def _sides(self, key: str) -> dict[str, str]:
         """The conditioning that goes into a node: its side by the input's name."""
-        inputs = self.graph[key]["inputs"]
-        names = [name for name, value in inputs.items() if self._type(value) == "CONDITIONING"]
+        names = [name for name in self._conditioning(key) if not name.lower().startswith(_NEITHER)]
+        if any(POSITIVE in name.lower() for name in names):
+            names = [name for name in names if _names_side(name)]
         return {name: NEGATIVE if NEGATIVE in name.lower() else POSITIVE for name in names}
+
+    def _conditioning(self, key: str) -> list[str]:
+        """The inputs of a node that conditioning comes through."""
+        return [name for name in self.graph[key]["inputs"] if self._carries(key, name, "CONDITIONING")]
 
     def _mark_texts(self, samplers: list[str]) -> None:
         """Put marks into the texts of the samplers; raises `OptionError` where there is no negative."""
@@ -259,7 +277,10 @@ class _FormMaker:
                 marked[side].update(self._texts_into(key, name, side))
         both = marked[POSITIVE] & marked[NEGATIVE]
         if both:
-            raise OptionError(f"a workflow without a negative: {self._named(both)} is the text of both sides")
+            raise OptionError(
+                f"a workflow without a negative: {self._named(both)} is the text of both sides; if it has a text for "
+                f"each, write {MARKS[POSITIVE]} and {MARKS[NEGATIVE]} into them"
+            )
         for side, slots in marked.items():
             for node, name in slots:
                 if MARKS[side] not in _marks_in(self.graph[node]["inputs"][name]):
@@ -277,7 +298,7 @@ class _FormMaker:
     def _texts_into(self, key: str, name: str, side: str) -> set[Slot]:
         """The texts that an input of a sampler comes from, each to be replaced whole or marked already."""
         encoders = self._encoders(self.graph[key]["inputs"][name], side)
-        texts = [self._leaves(slot) for encoder in encoders for slot in self._text_inputs(*encoder)]
+        texts = [self._leaves(slot, of) for encoder, of in encoders for slot in self._text_inputs(encoder, of)]
         every = {slot for leaves in texts for slot in leaves}
         marked = {slot for slot in every if MARKS[side] in _marks_in(self.graph[slot.node]["inputs"][slot.name])}
         if marked:
@@ -291,16 +312,21 @@ class _FormMaker:
 
     def _encoders(self, link: Any, side: str) -> set[tuple[str, str]]:
         """The nodes that make the conditioning of a link out of text, each with the side that is asked of it."""
-        key, number = link
+        key = link[0]
         if key not in self.graph or self._kind(key) in _NO_TEXT:
             return set()
-        names = self._class(key).names
-        side = next((s for s in MARKS if number < len(names) and s in names[number].lower()), side)
+        side = self._side_of(link, side)
         inputs = self.graph[key]["inputs"]
-        through = [name for name in inputs if self._type(inputs[name]) == "CONDITIONING"]
+        through = self._conditioning(key)
         if not through:
             return {(key, side)}
         return {found for name in _of_side(through, side) for found in self._encoders(inputs[name], side)}
+
+    def _side_of(self, link: Any, side: str) -> str:
+        """The side that an output is named for, else `side`, which was asked of it."""
+        key, number = link
+        names = self._class(key).names
+        return next((mark for mark in MARKS if number < len(names) and mark in names[number].lower()), side)
 
     def _text_inputs(self, key: str, side: str) -> list[Slot]:
         """The inputs of a node that hold text: those with room for several lines, where there are such."""
@@ -310,13 +336,13 @@ class _FormMaker:
         prompts = [name for name, options in texts.items() if options.get("multiline") or options.get("dynamicPrompts")]
         return [Slot(key, name) for name in _of_side(prompts or list(texts), side)]
 
-    def _leaves(self, slot: Slot) -> set[Slot]:
+    def _leaves(self, slot: Slot, side: str) -> set[Slot]:
         """Where the text of an input is typed: there, or in the nodes that its link leads to."""
         value = self.graph[slot.node]["inputs"][slot.name]
         if not _is_link(value) or value[0] not in self.graph:
             return {slot}
-        inner = self._text_inputs(value[0], "")
-        leaves = {leaf for found in inner for leaf in self._leaves(found)}
+        side = self._side_of(value, side)
+        leaves = {leaf for found in self._text_inputs(value[0], side) for leaf in self._leaves(found, side)}
         filled = {leaf for leaf in leaves if self.graph[leaf.node]["inputs"][leaf.name] != ""}
         return filled or set(sorted(leaves)[:1]) or {slot}
 
@@ -333,12 +359,24 @@ class _FormMaker:
     def _class(self, key: str) -> NodeClass:
         return self.classes.get(self._kind(key), _UNKNOWN)
 
-    def _type(self, value: Any) -> str | None:
-        """The type of what comes through a link, None for a value."""
-        if not _is_link(value) or value[0] not in self.graph:
-            return None
-        outputs = self._class(value[0]).outputs
-        return outputs[value[1]] if value[1] < len(outputs) else None
+    def _carries(self, key: str, name: str, kind: str) -> bool:
+        """Whether what comes through a link into an input is of a type, as the input or what puts it out says."""
+        value = self.graph[key]["inputs"][name]
+        linked = _is_link(value) and value[0] in self.graph
+        return linked and (self._declares(key, name, kind) or self._puts_out(value, kind))
+
+    def _declares(self, key: str, name: str, kind: str) -> bool:
+        """Whether an input is said to take this type and no other."""
+        return self._class(key).inputs.get(name, ("", {}))[0] == kind
+
+    def _puts_out(self, link: Any, kind: str) -> bool:
+        """Whether an output is of a type; one that may be anything is of those that go into its node."""
+        key, number = link
+        outputs = self._class(key).outputs
+        said = outputs[number] if number < len(outputs) else ""
+        return said == kind or (
+            said in _ANY and any(self._carries(key, name, kind) for name in self.graph[key]["inputs"])
+        )
 
     def _named(self, found: Iterable[Slot | str]) -> str:
         """Nodes in words: "6 (CLIPTextEncode)"."""
@@ -348,8 +386,12 @@ class _FormMaker:
 
 def _of_side(names: list[str], side: str) -> list[str]:
     """Those named for a side, where any is named for one."""
-    sided = [name for name in names if any(mark in name.lower() for mark in MARKS)]
-    return [name for name in sided if side in name.lower()] if sided and side else names
+    sided = [name for name in names if _names_side(name)]
+    return [name for name in sided if side in name.lower()] if sided else names
+
+
+def _names_side(name: str) -> bool:
+    return any(side in name.lower() for side in MARKS)
 
 
 def _marks_in(value: Any) -> list[str]:
