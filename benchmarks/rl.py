@@ -29,7 +29,7 @@ from typing import Any
 import negopt
 from benchmarks.measure import machine
 from training.atomic import write_text
-from training.data.dataset import load_split
+from training.data.dataset import load_judged, load_split
 from training.evaluation.approaches import written
 from training.evaluation.intervals import mean_interval
 from training.evaluation.outcome import NONE, Outcome, judge
@@ -151,7 +151,7 @@ def _learn(args: argparse.Namespace, run: Run) -> dict[str, Any]:
 
 def _compared(args: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Outcome]:
     """What all models' negatives make of the same unseen prompts, in units of the pictures without a negative."""
-    prompts = list(load_split(args.prompts, "test")["prompt"])[: args.unseen]
+    prompts = list(load_judged(args.prompts, args.unseen)["prompt"])
     models = {BEGUN_AS: args.model, **{run.name: args.out / run.name / "model" for run in runs}}
     approaches: dict[str, Sequence[str]] = {NONE: [""] * len(prompts)}
     for name, model in models.items():

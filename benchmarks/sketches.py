@@ -23,7 +23,7 @@ import negopt
 from benchmarks.measure import Sample, machine, table
 from negopt.errors import NegOptError, OptionError
 from training.allocator import keep_freed_memory
-from training.data.dataset import load_split
+from training.data.dataset import load_judged
 from training.evaluation.intervals import Interval, bootstrap
 from training.rl.gallery import Gallery
 from training.rl.recipe import Recipe
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(args: argparse.Namespace) -> None:
     """Make the pictures in each number of steps, and print what they tell."""
-    prompts = list(load_split(args.prompts, "test")["prompt"])[: args.pairs]
+    prompts = list(load_judged(args.prompts, args.pairs)["prompt"])
     pairs = drawn_pairs(negopt.load(args.model), prompts)
     worlds = [open_world(argparse.Namespace(**{**vars(args), "sampler_steps": steps})) for steps in args.steps]
     galleries = [world.gallery(dict.fromkeys(METRICS, 1.0)) for world in worlds]

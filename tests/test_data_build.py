@@ -28,7 +28,7 @@ from training.__main__ import main
 from training.data import dedup, split, stats
 from training.data.build import BuildOptions, build
 from training.data.cleaning import Cleaner, CleanPair
-from training.data.dataset import load_split
+from training.data.dataset import load_judged, load_split
 from training.data.pairs import RawPair
 from training.data.store import SPLITS, Store
 
@@ -316,6 +316,18 @@ def test_a_folder_with_brackets_in_its_name_opens(tmp_path: Path, monkeypatch: p
         assert len(load_split(folder, "train")) == 36
     with pytest.raises(DataError, match="not a data set with a split 'test'"):
         load_split(out, "test")
+
+
+def test_each_prompt_is_judged_once(tmp_path: Path) -> None:
+    prompts = [pair["prompt"] for pair in different_pairs(20)]
+    pairs = [{**pair, "prompt": prompts[i % 20], "user": f"u{i}"} for i, pair in enumerate(different_pairs(200))]
+    source, out = write_jsonl(tmp_path / "a.jsonl", pairs), tmp_path / "out"
+    build([str(source)], out, BuildOptions(validation=0.0, test=0.4))
+    written = list(load_split(out, "test")["prompt"])
+    judged = list(load_judged(out, 1000)["prompt"])
+    assert len(written) > len(judged) > 2
+    assert judged == list(dict.fromkeys(written))
+    assert list(load_judged(out, 2)["prompt"]) == judged[:2]
 
 
 def test_an_empty_split_has_no_file_and_the_rest_opens(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ STEPS, WITHOUT_SFT = 150, 80
 ALONE = {"fidelity": 160, "alignment": 100, "aesthetics": 80}
 """Steps of RL for each metric alone: the less a single picture says of it, the more. The longest comes first, so that
 no core is left over at the end."""
+TEST = 0.15
+"""Share of the pairs that nothing is learned from, in which there are 400 different prompts."""
 SKETCHED_IN = 5
 """Steps of denoising in which the pictures are made that are learned from. They tell nearly as well which of two
 negatives is better as those of the table, which take 8, in two thirds of the time (`python -m benchmarks.sketches`)."""
@@ -77,7 +79,10 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
         Step("pairs", ("miniature", "people", "--out", str(pairs), "--pairs", of(12_000))),
         Step(
             "data",
-            ("data", "build", str(pairs), "--out", str(data), "--near", "1", "--cap-per-negative", "0", "--quiet"),
+            (
+                *("data", "build", str(pairs), "--out", str(data), "--near", "1", "--cap-per-negative", "0", "--quiet"),
+                *("--test", str(TEST)),
+            ),
             ("pairs",),
         ),
         Step("sft", ("sft", "--preset", "miniature", "--data", str(data), "--out", str(out / "sft")), ("data",)),

@@ -39,3 +39,13 @@ def load_split(folder: Path, split: str) -> Dataset:
     if missing:
         raise DataError(f"{folder}: column {missing[0]!r} is missing; build the data set with `data build`")
     return rows
+
+
+def load_judged(folder: Path, count: int) -> Dataset:
+    """The first `count` rows of the test split, or as many as there are, each of another prompt: one that stands there
+    often is one piece of news. Raises `DataError` as `load_split` does."""
+    rows = load_split(folder, "test")
+    first: dict[str, int] = {}
+    for place, prompt in enumerate(rows["prompt"]):
+        first.setdefault(prompt, place)
+    return rows.select(list(first.values())[:count])

@@ -14,7 +14,7 @@ from tqdm import tqdm
 import negopt
 from negopt.errors import OptionError
 from negopt.generator import Generator
-from training.data.dataset import load_split
+from training.data.dataset import load_judged, load_split
 from training.evaluation.approaches import SEARCH_SEEDS, TERMS, best_fixed, best_for, copied, written
 from training.evaluation.kept import KeptGallery
 from training.evaluation.outcome import NONE, Outcome, Table, differences, judge, judge_one, rates, table
@@ -95,10 +95,10 @@ class Evaluation:
         for name in args.prefer:
             if name not in models or not models[name].metrics:
                 raise OptionError(f"--prefer {name}: no model of --models by that name that has preferences")
-        test, train = load_split(args.data, "test"), load_split(args.data, "train")
+        test, train = load_judged(args.data, args.prompts), load_split(args.data, "train")
         opened = open_world(args).gallery(WEIGHTS, report=True)
         gallery = KeptGallery(opened.sampler, opened.reward, args.out / JUDGED)
-        return cls(args, gallery, train, test.select(range(min(args.prompts, len(test)))), models)
+        return cls(args, gallery, train, test, models)
 
     def report(self) -> Report:
         """Everything made, judged and compared."""

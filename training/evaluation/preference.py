@@ -23,7 +23,7 @@ import negopt
 from negopt.errors import OptionError
 from negopt.generator import Generator
 from training.atomic import replace_folder
-from training.data.dataset import load_split
+from training.data.dataset import load_judged
 from training.evaluation.approaches import written
 from training.evaluation.intervals import RESAMPLES, Interval, mean_interval
 from training.evaluation.kept import KeptGallery
@@ -228,7 +228,7 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(NO_PREFERENCES)
     opened = open_world(args, generator.metrics).gallery(dict.fromkeys(generator.metrics, 1.0))
     gallery = KeptGallery(opened.sampler, opened.reward, args.out.with_name(f"{args.out.name}.judged.safetensors"))
-    prompts = list(load_split(args.data, "test")["prompt"])[: args.prompts]
+    prompts = list(load_judged(args.data, args.prompts)["prompt"])
     models = {}
     for given in args.specialists:
         metric, _, model = given.partition("=")
