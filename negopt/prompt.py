@@ -41,7 +41,7 @@ def read_prompt(prompt: str) -> Prompt:
 
 @lru_cache(maxsize=4096)
 def in_words(prompt: str) -> str:
-    """All of the prompt in plain words, for what knows no host's syntax; a prompt of nothing but syntax stays as it is."""
+    """All of the prompt in plain words, for what knows no host's syntax; one of nothing but syntax stays as it is."""
     return read_prompt(prompt).text or prompt
 
 
