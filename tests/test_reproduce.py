@@ -51,11 +51,11 @@ def test_what_was_built_on_a_step_is_done_anew_with_it(tmp_path: Path, capsys: p
     after = {"first": [], "second": ["first"], "third": ["second"], "other": []}
     for pairs in (3, 4):
         steps = [people(name, tmp_path, *before) for name, before in after.items() if name != "first"]
-        run_all([people("first", tmp_path, pairs=pairs), *steps], tmp_path, jobs=1)
+        run_all([people("first", tmp_path, pairs=pairs), *steps], tmp_path, jobs=2)
     printed = capsys.readouterr().out
     assert {name: printed.count(f"{name}.jsonl") for name in after} == {"first": 2, "second": 2, "third": 2, "other": 1}
     (tmp_path / "logs" / "third.done").write_text(" ".join(steps[1].command))  # as it was written before
-    run_all([people("first", tmp_path, pairs=4), *steps], tmp_path, jobs=1)
+    run_all([people("first", tmp_path, pairs=4), *steps], tmp_path, jobs=2)
     printed = capsys.readouterr().out
     assert [name for name in after if f"{name}.jsonl" in printed] == ["third"]
 
