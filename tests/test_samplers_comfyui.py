@@ -223,6 +223,18 @@ def test_a_picture_is_saved_through_a_switch() -> None:
     assert graph["negopt_picture"]["inputs"]["images"] == ["40", 0]
 
 
+def test_switches_in_a_circle_end_nowhere() -> None:
+    save = node("SaveImage", images=["40", 0], filename_prefix="mine")
+    switches = {
+        "_40": node("Any Switch (rgthree)", any_01=["41", 0], any_02=["8", 0]),
+        "_41": node("Any Switch (rgthree)", any_01=["40", 0]),
+    }
+    assert filled(plain(_9=save, **switches))["negopt_picture"]["inputs"]["images"] == ["40", 0]
+    switches["_40"] = node("Any Switch (rgthree)", any_01=["41", 0])
+    with pytest.raises(OptionError, match="no text reaches the negative"):
+        filled(plain(_9=save, **switches))
+
+
 # Guiders
 
 

@@ -359,24 +359,25 @@ class _FormMaker:
     def _class(self, key: str) -> NodeClass:
         return self.classes.get(self._kind(key), _UNKNOWN)
 
-    def _carries(self, key: str, name: str, kind: str) -> bool:
+    def _carries(self, key: str, name: str, kind: str, seen: frozenset[str] = frozenset()) -> bool:
         """Whether what comes through a link into an input is of a type, as the input or what puts it out says."""
         value = self.graph[key]["inputs"][name]
         linked = _is_link(value) and value[0] in self.graph
-        return linked and (self._declares(key, name, kind) or self._puts_out(value, kind))
+        return linked and (self._declares(key, name, kind) or self._puts_out(value, kind, seen))
 
     def _declares(self, key: str, name: str, kind: str) -> bool:
         """Whether an input is said to take this type and no other."""
         return self._class(key).inputs.get(name, ("", {}))[0] == kind
 
-    def _puts_out(self, link: Any, kind: str) -> bool:
-        """Whether an output is of a type; one that may be anything is of those that go into its node."""
+    def _puts_out(self, link: Any, kind: str, seen: frozenset[str]) -> bool:
+        """Whether an output is of a type; one that may be anything is of those that go into its node. `seen`: such
+        nodes on the way here, for a circle of them ends nowhere."""
         key, number = link
         outputs = self._class(key).outputs
         said = outputs[number] if number < len(outputs) else ""
-        return said == kind or (
-            said in _ANY and any(self._carries(key, name, kind) for name in self.graph[key]["inputs"])
-        )
+        if said not in _ANY or key in seen:
+            return said == kind
+        return any(self._carries(key, name, kind, seen | {key}) for name in self.graph[key]["inputs"])
 
     def _named(self, found: Iterable[Slot | str]) -> str:
         """Nodes in words: "6 (CLIPTextEncode)"."""
