@@ -37,12 +37,6 @@ def split_terms(negative: str) -> list[Term]:
     return terms
 
 
-@lru_cache(maxsize=4096)
-def terms_alone(negative: str) -> str:
-    """The negative prompt without any syntax or emphasis, for what knows none."""
-    return ", ".join(term.text for term in split_terms(negative))
-
-
 def unique_terms(terms: Iterable[Term]) -> list[Term]:
     """The first term of each `term_key`, in order."""
     first: dict[str, Term] = {}

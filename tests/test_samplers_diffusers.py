@@ -136,32 +136,12 @@ def test_the_same_seed_is_the_same_noise_on_every_machine(sampler: DiffusersSamp
     assert noise.flatten()[:3].tolist() == pytest.approx([-1.0408, 0.9166, -1.3042], abs=1e-4)
 
 
-def test_texts_are_encoded_once(sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded: list[str] = []
-    encode = sampler.pipeline.encode_prompt
-
-    def counted(prompt: list[str] | None = None, *args: Any, **given: Any) -> Any:
-        encoded.extend(prompt or [])
-        return encode(prompt, *args, **given)
-
-    monkeypatch.setattr(sampler.pipeline, "encode_prompt", counted)
-    first = sampler.sample(PICTURES)
-    assert torch.equal(sampler.sample(PICTURES), first)
-    assert sorted(encoded) == sorted({text for picture in PICTURES for text in picture[:2]})
-
-
 def test_a_download_shows_its_progress_while_warnings_are_off() -> None:
     before = transformers_logging.get_verbosity(), are_progress_bars_disabled()
     with quiet():
         assert transformers_logging.get_verbosity() == transformers_logging.ERROR
         assert are_progress_bars_disabled() == before[1]
     assert (transformers_logging.get_verbosity(), are_progress_bars_disabled()) == before
-
-
-def test_the_hosts_syntax_is_nothing_that_a_text_encoder_reads(sampler: DiffusersSampler) -> None:
-    plain, written = Picture("red, a cat", "ugly", 1), Picture("(red:1.3), a cat <lora:ink:0.8>", "(ugly:1.4)", 1)
-    assert torch.equal(sampler.sample([written]), sampler.sample([plain]))
-    assert not torch.equal(sampler.sample([plain._replace(prompt="blue, a dog")]), sampler.sample([plain]))
 
 
 def test_pictures_that_are_no_numbers_are_refused(sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,15 +155,6 @@ def test_pictures_that_are_no_numbers_are_refused(sampler: DiffusersSampler, mon
     monkeypatch.setattr(sampler.pipeline.vae, "decode", overflowing)
     with pytest.raises(ModelError, match="--dtype bf16"):
         sampler.sample(PICTURES)
-
-
-def test_only_so_many_texts_are_kept(sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = sampler.sample(PICTURES)
-    monkeypatch.setattr("training.samplers.in_process.TEXTS_KEPT", 2)
-    sampler.sample([PICTURES[0]._replace(negative_prompt="something else")])
-    assert len(sampler._encoded) == 2
-    torch.testing.assert_close(sampler.sample(PICTURES), first)
-    assert len(sampler._encoded) == 2
 
 
 def test_memory_that_runs_out_halves_the_batch_and_says_so(
@@ -228,6 +199,7 @@ def test_each_scheduler_has_a_name(sampler: DiffusersSampler) -> None:
 def test_it_says_what_it_is(file: Path, tokenizer: Path) -> None:
     sampler = DiffusersSampler.open(file, tokenizer=tokenizer, size=SIZE, dtype=torch.bfloat16, device="cpu")
     expected = {"checkpoint": str(file), "steps": 20, "guidance": 7.0, "size": "64x48", "dtype": "bfloat16"}
+    expected["emphasis"] = "a1111"
     scheduler = "DPMSolverMultistepScheduler (steps_offset=1, timestep_spacing=leading)"
     assert sampler.description == expected | {"scheduler": scheduler}
     set_scheduler(sampler.pipeline, "dpm++2m-karras")

@@ -33,6 +33,8 @@ APPLIES: Mapping[str, Sequence[str]] = {
     "vram": (CHECKPOINT,),
     "sampler_batch": (CHECKPOINT,),
     "lora": (CHECKPOINT,),
+    "emphasis": (CHECKPOINT,),
+    "clip_skip": (CHECKPOINT,),
     "tokenizer": (CHECKPOINT,),
     "compiled": (CHECKPOINT,),
     "server": (COMFYUI, A1111),
@@ -87,6 +89,10 @@ def add_world_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--vram", type=float, metavar="GB", help="the most that pictures may take")
     group.add_argument("--sampler-batch", type=int, metavar="N", help="pictures at a time (what suits the size)")
     group.add_argument("--lora", type=_lora, nargs="+", action="extend", metavar="FILE[:WEIGHT]", help="one or several")
+    group.add_argument(
+        "--emphasis", metavar="NAME", help="how (red:1.3) counts: as in a1111, as in comfyui, or none (a1111)"
+    )
+    group.add_argument("--clip-skip", type=int, metavar="N", help="as in A1111: 2 leaves out CLIP's last layer (1)")
     group.add_argument(
         "--tokenizer", type=Path, metavar="DIR", help="of CLIP, for a single file on a machine that never sees the Hub"
     )
@@ -181,7 +187,8 @@ def _checkpoint(args: argparse.Namespace) -> Sampler:
 
     from training.samplers.in_process import DiffusersSampler
 
-    names = {name: name for name in ("guidance", "scheduler", "size", "device", "vram", "tokenizer", "compiled")}
+    same = ("guidance", "scheduler", "size", "device", "vram", "emphasis", "clip_skip", "tokenizer", "compiled")
+    names = {name: name for name in same}
     given = _given(args, steps="sampler_steps", batch="sampler_batch", loras="lora", **names)
     if args.dtype:
         given["dtype"] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[args.dtype]

@@ -1,47 +1,33 @@
 """Pictures by diffusers in this process: the checkpoint is loaded once and stays.
 
-Texts are read in plain words: the syntax of hosts, emphasis and <lora:...> included, says nothing to a text encoder.
 A picture depends on its own prompt, negative prompt and seed alone: its noise is drawn from its seed, on the CPU, so
-that it is the same on every machine and in every batch. Texts are encoded once, and where memory runs out the batch is
-halved.
+that it is the same on every machine and in every batch. Where memory runs out the batch is halved.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 import sys
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from negopt.errors import ModelError, OptionError
-from negopt.prompt import in_words
-from negopt.terms import terms_alone
 
-from .checkpoints import add_loras, is_xl, open_pipeline, quiet, set_scheduler
+from .checkpoints import add_loras, open_pipeline, set_scheduler
 from .sampler import Picture
+from .texts import TextEncoder
 
-TEXTS_KEPT = 1000
-"""Texts whose encoding is kept, on the device: 118 MB of Stable Diffusion 1.5's in fp16, 315 MB of SDXL's. Prompts and
-negatives come again soon, in one step or for one approach; encoding one costs a thousandth of a picture."""
 PIXELS_TOGETHER, MOST_TOGETHER = 2**21, 64
 """What a batch has by default: 8 pictures of 512 x 512, 2 of 1024 x 1024, and no more than 64."""
 PIXELS_DECODED = 2**20
 """Pixels that the autoencoder decodes at a time: it takes more memory for a picture than the UNet does."""
 TRAINED_ON = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
 """What a scheduler's settings say of the checkpoint's training."""
-
-
-class Text(NamedTuple):
-    """A text as the UNet takes it."""
-
-    states: torch.Tensor
-    """[L, d]"""
-    pooled: torch.Tensor | None
-    """[p] of SDXL's second encoder."""
 
 
 class DiffusersSampler:
@@ -58,6 +44,8 @@ class DiffusersSampler:
         batch: int | None = None,
         bf16: bool = False,
         full_batches: bool = False,
+        emphasis: str = "a1111",
+        clip_skip: int = 1,
         record: Mapping[str, Any] | None = None,
     ) -> None:
         """`pipeline`: a `StableDiffusionPipeline` or `StableDiffusionXLPipeline`.
@@ -65,18 +53,21 @@ class DiffusersSampler:
         `size`: width and height in pixels, by default what the checkpoint was made for. `batch`: the most pictures
         made together, by default what suits their size; a kernel rounds differently in another batch, so only with 1
         is a picture the same to the bit whatever is made beside it. `bf16`: compute in bfloat16 by autocast.
-        `full_batches`: fill each batch up, so that the UNet sees one shape only. `record`: what else belongs in the
-        description. Raises `OptionError`.
+        `full_batches`: fill each batch up, so that the UNet sees one shape only (of texts of one length). `emphasis`
+        and `clip_skip`: see `TextEncoder`. `record`: what else belongs in the description. Raises `OptionError`.
         """
         self.pipeline = pipeline
         self.steps, self.guidance, self.bf16 = steps, guidance, bf16
-        self._name, self._full, self._record = name, full_batches, dict(record or {})
+        self._name, self._full = name, full_batches
+        self._record = {**(record or {}), "emphasis": emphasis}
+        if clip_skip > 1:
+            self._record["clip skip"] = clip_skip
         self._scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
         own = pipeline.unet.config.sample_size * self._scale
         self.size = size or (own, own)
         fitting = max(1, PIXELS_TOGETHER // max(1, self.size[0] * self.size[1]))
         self.batch = min(MOST_TOGETHER, fitting) if batch is None else batch
-        self._encoded: OrderedDict[str, Text] = OrderedDict()
+        self._texts = TextEncoder(pipeline, emphasis, clip_skip)
         if min(steps, self.batch) < 1 or not guidance >= 0:
             raise OptionError("steps and batch must be at least 1, and guidance 0 or more")
         unit = max(8, self._scale)
@@ -139,16 +130,24 @@ class DiffusersSampler:
     @torch.inference_mode()
     def sample(self, pictures: Sequence[Picture]) -> torch.Tensor:
         """float32 [B, 3, H, W], 0 to 1, on the CPU. Raises `ModelError` where not even one picture fits in memory."""
-        made: list[torch.Tensor] = []
-        while pictures:
-            part = pictures[: self.batch]
-            images = self._try(part)
-            if images is not None:
-                made.append(images)
-                pictures = pictures[len(part) :]
-            else:
-                self._halve(len(part))
-        return torch.cat(made) if made else torch.empty(0, 3, self.size[1], self.size[0])
+        images = torch.empty(len(pictures), 3, self.size[1], self.size[0])
+        for places in self._by_length(pictures):
+            while places:
+                part = places[: self.batch]
+                made = self._try([pictures[place] for place in part])
+                if made is None:
+                    self._halve(len(part))
+                else:
+                    images[part] = made
+                    places = places[len(part) :]
+        return images
+
+    def _by_length(self, pictures: Sequence[Picture]) -> Iterable[list[int]]:
+        """Where the pictures stand whose texts are of one length to the UNet: those of a batch must be."""
+        places: defaultdict[int, list[int]] = defaultdict(list)
+        for place, picture in enumerate(pictures):
+            places[math.lcm(*map(self._texts.passages, picture[:2]))].append(place)
+        return places.values()
 
     def _try(self, pictures: Sequence[Picture]) -> torch.Tensor | None:
         """The pictures, or None if memory ran out: the error, gone on return, would hold on to what took it."""
@@ -173,8 +172,7 @@ class DiffusersSampler:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             generators = [torch.Generator().manual_seed(picture.seed) for picture in pictures]
             latents = self.pipeline(
-                **self._texts([in_words(picture.prompt) for picture in pictures]),
-                **self._texts([terms_alone(picture.negative_prompt) for picture in pictures], "negative_"),
+                **self._read(pictures),
                 latents=self._noise(generators).to(device, self.pipeline.unet.dtype),
                 generator=generators,
                 num_inference_steps=self.steps,
@@ -204,30 +202,25 @@ class DiffusersSampler:
         shape = (self.pipeline.unet.config.in_channels, height // self._scale, width // self._scale)
         return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
 
-    def _texts(self, texts: Sequence[str], prefix: str = "") -> dict[str, torch.Tensor]:
-        """The pipeline's arguments for prompts or negative prompts."""
-        found = self._encode(texts)
-        given = {f"{prefix}prompt_embeds": torch.stack([text.states for text in found])}
-        pooled = [text.pooled for text in found if text.pooled is not None]
-        return given | ({f"{prefix}pooled_prompt_embeds": torch.stack(pooled)} if pooled else {})
+    def _read(self, pictures: Sequence[Picture]) -> dict[str, torch.Tensor]:
+        """The pipeline's arguments for prompts and negative prompts.
 
-    def _encode(self, texts: Sequence[str]) -> list[Text]:
-        """Each text goes through the encoders once. They read its first 77 tokens."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._encoded]
-        for start in range(0, len(new), self.batch):
-            part = new[start : start + self.batch]
-            with quiet():
-                encoded = self.pipeline.encode_prompt(
-                    prompt=part, device=self.pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=False
-                )
-            pooled = encoded[2] if is_xl(self.pipeline) else [None] * len(part)
-            # copies: a view would keep the whole batch alive
-            kept = (Text(s.clone(), None if p is None else p.clone()) for s, p in zip(encoded[0], pooled, strict=True))
-            self._encoded.update(zip(part, kept, strict=True))
-        found = [self._encoded[text] for text in texts]
-        while len(self._encoded) > TEXTS_KEPT:
-            self._encoded.popitem(last=False)
-        return found
+        Where one has more passages than the other each is said as often as makes them equally long: attention to a
+        text does not change when all of it is repeated.
+        """
+        sides = {
+            "prompt": self._texts.encode([picture.prompt for picture in pictures], self.batch),
+            "negative_prompt": self._texts.encode([picture.negative_prompt for picture in pictures], self.batch),
+        }
+        length = math.lcm(*(len(text.states) for texts in sides.values() for text in texts))
+        given = {}
+        for side, texts in sides.items():
+            repeated = [text.states.repeat(length // len(text.states), 1) for text in texts]
+            given[f"{side}_embeds"] = torch.stack(repeated)
+            pooled = [text.pooled for text in texts if text.pooled is not None]
+            if pooled:
+                given[side.replace("prompt", "pooled_prompt_embeds")] = torch.stack(pooled)
+        return given
 
 
 def _described(scheduler: Any) -> str:

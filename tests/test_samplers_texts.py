@@ -1,0 +1,186 @@
+"""Texts as hosts read them: emphasis, passages, BREAK, clip skip; plain ones as diffusers itself encodes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from negopt.errors import OptionError
+from tests.tiny_checkpoints import write_sd1, write_sd2, write_sdxl, write_tokenizer
+from training.samplers import Picture
+from training.samplers.in_process import DiffusersSampler
+from training.samplers.texts import TextEncoder, away_from_empty, scaled
+
+ROOM = 75
+"""Tokens of a passage."""
+SHORT, LONG = "a red boat", ", ".join(["a blue house by the sea"] * 12)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+def opened(write: Callable[[Path], None], folder: Path, tokenizer: Path) -> DiffusersSampler:
+    write(folder / "mine.safetensors")
+    return DiffusersSampler.open(
+        folder / "mine.safetensors", tokenizer=tokenizer, steps=2, guidance=3.0, size=(64, 48), batch=3, device="cpu"
+    )
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> DiffusersSampler:
+    return opened(write_sd1, tmp_path_factory.mktemp("checkpoint"), tokenizer)
+
+
+@pytest.fixture
+def encoder(sampler: DiffusersSampler) -> TextEncoder:
+    return TextEncoder(sampler.pipeline)
+
+
+def states(encoder: TextEncoder, text: str) -> torch.Tensor:
+    with torch.inference_mode():
+        return encoder.encode([text], 1)[0].states
+
+
+def lengths(encoder: TextEncoder, text: str) -> list[int]:
+    return [len(passage) for passage in encoder._passages(text)]
+
+
+@pytest.mark.parametrize("write", [write_sd1, write_sd2, write_sdxl])
+@torch.inference_mode()
+def test_a_plain_text_is_what_diffusers_makes_of_it(
+    write: Callable[[Path], None], tmp_path: Path, tokenizer: Path
+) -> None:
+    pipeline = opened(write, tmp_path, tokenizer).pipeline
+    theirs = pipeline.encode_prompt(
+        prompt=[SHORT, ""], device=pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
+    ours = TextEncoder(pipeline).encode([SHORT, ""], 2)
+    assert torch.equal(torch.stack([text.states for text in ours]), theirs[0])
+    if write is write_sdxl:
+        assert torch.equal(torch.stack([text.pooled for text in ours if text.pooled is not None]), theirs[2])
+    else:
+        assert ours[0].pooled is None
+
+
+def test_a_long_text_ends_a_passage_at_a_comma_or_when_it_is_full(encoder: TextEncoder) -> None:
+    assert lengths(encoder, "") == [0]
+    assert lengths(encoder, "red " * ROOM) == [ROOM]
+    assert lengths(encoder, "red " * (ROOM + 1)) == [ROOM, 1]
+    within = "red " * (ROOM - 10) + "," + "red " * 12
+    assert lengths(encoder, within) == [ROOM - 9, 12]
+    # as AUTOMATIC1111: 20 tokens back and not 21
+    assert lengths(encoder, "red " * (ROOM - 20) + "," + "red " * 20) == [ROOM - 19, 20]
+    assert lengths(encoder, "red " * (ROOM - 21) + "," + "red " * 21) == [ROOM, 1]
+    assert lengths(encoder, "red " * (ROOM - 1) + ",, red") == [ROOM, 2]
+    assert lengths(encoder, "red BREAK boat sea BREAK") == [1, 2]
+
+
+def test_what_comes_late_in_a_text_is_read(sampler: DiffusersSampler, encoder: TextEncoder) -> None:
+    assert lengths(encoder, LONG) == [ROOM - 5, 13]  # at the comma behind the tenth of seven tokens
+    pictures = [Picture(SHORT, LONG, 1), Picture(SHORT, LONG + ", red", 1)]
+    assert not torch.equal(*sampler.sample(pictures))
+
+
+def test_texts_of_any_length_go_together(sampler: DiffusersSampler) -> None:
+    three = f"{LONG} BREAK {SHORT}"
+    pictures = [Picture(SHORT, LONG, 1), Picture(SHORT, "", 2), Picture(LONG, three, 3), Picture(SHORT, LONG, 4)]
+    together = sampler.sample(pictures)
+    for picture, image in zip(pictures, together, strict=True):
+        torch.testing.assert_close(sampler.sample([picture])[0], image, atol=1e-5, rtol=0)
+
+
+def test_saying_all_of_a_text_twice_changes_nothing(sampler: DiffusersSampler, encoder: TextEncoder) -> None:
+    """So one text can be made as long as the other, as ComfyUI does."""
+    text = states(encoder, SHORT)[None]
+    noise = torch.randn(1, 4, 6, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        once, thrice = (
+            sampler.pipeline.unet(noise, 500, encoder_hidden_states=t).sample for t in (text, text.repeat(1, 3, 1))
+        )
+    torch.testing.assert_close(once, thrice, atol=1e-5, rtol=0)
+
+
+def test_emphasis_by_hand() -> None:
+    # two tokens of two numbers; the second token counts twice
+    said, weights = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1.0, 2.0])
+    empty = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
+    # [[1, 2], [6, 8]] has the mean 4.25 where it was 2.5
+    expected = torch.tensor([[1.0, 2.0], [6.0, 8.0]]) * 2.5 / 4.25
+    torch.testing.assert_close(scaled(said, weights, empty), expected)
+    torch.testing.assert_close(away_from_empty(said, weights, empty), torch.tensor([[1.0, 2.0], [4.0, 6.0]]))
+
+
+def test_emphasis_stands_where_its_words_are(sampler: DiffusersSampler) -> None:
+    comfyui, none = TextEncoder(sampler.pipeline, "comfyui"), TextEncoder(sampler.pipeline, "none")
+    plain, stressed, empty = states(comfyui, SHORT), states(comfyui, "a (red:1.5) boat"), states(comfyui, "")
+    moved = (plain - stressed).abs().sum(1) > 1e-6
+    assert moved.nonzero().flatten().tolist() == [2]  # after the start and "a"
+    torch.testing.assert_close(stressed[2], empty[2] + 1.5 * (plain - empty)[2])
+    assert torch.equal(states(none, "a (red:1.5) boat"), plain)
+    a1111 = states(TextEncoder(sampler.pipeline), "a (red:1.5) boat")
+    torch.testing.assert_close(a1111.mean(), plain.mean())
+    torch.testing.assert_close(a1111[2] / plain[2], a1111[1] / plain[1] * 1.5)
+
+
+def test_what_says_nothing_to_a_text_encoder_is_left_out(encoder: TextEncoder) -> None:
+    written = "a red <lora:ink:0.8> boat# and a comment"
+    assert encoder._passages(written.replace("#", " # ")) == encoder._passages(SHORT)
+    assert not torch.equal(states(encoder, "a (red:1.1) boat"), states(encoder, SHORT))
+
+
+def test_clip_skip_listens_to_an_earlier_layer(sampler: DiffusersSampler, tmp_path: Path, tokenizer: Path) -> None:
+    pipeline = sampler.pipeline
+    text_encoder = pipeline.text_encoder
+    body = getattr(text_encoder, "text_model", text_encoder)
+    layers: list[torch.Tensor] = []
+    hooks = [
+        layer.register_forward_hook(
+            lambda module, inputs, output: layers.append(output[0] if isinstance(output, tuple) else output)
+        )
+        for layer in body.encoder.layers
+    ]
+    skipped = states(TextEncoder(pipeline, clip_skip=2), SHORT)
+    for hook in hooks:
+        hook.remove()
+    with torch.inference_mode():
+        assert torch.equal(skipped, body.final_layer_norm(layers[-2])[0])
+    assert not torch.equal(skipped, states(TextEncoder(pipeline), SHORT))
+    with pytest.raises(OptionError, match=f"from 1 to {len(body.encoder.layers)}"):
+        TextEncoder(pipeline, clip_skip=0)
+    with pytest.raises(OptionError, match="not for SDXL"):
+        TextEncoder(opened(write_sdxl, tmp_path, tokenizer).pipeline, clip_skip=2)
+    with pytest.raises(OptionError, match="comfyui"):
+        TextEncoder(pipeline, emphasis="loud")
+
+
+def test_texts_are_encoded_once(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    listen = encoder._listen
+
+    def counted(tokenizer: Any, text_encoder: Any, passages: Any) -> Any:
+        sizes.append(len(passages))
+        return listen(tokenizer, text_encoder, passages)
+
+    monkeypatch.setattr(encoder, "_listen", counted)
+    with torch.inference_mode():
+        first = encoder.encode([SHORT, LONG, SHORT, ""], 3)
+        assert sizes == [3, 1]
+        again = encoder.encode(["", LONG], 3)
+    assert sizes == [3, 1]
+    assert again[0] is first[3]
+    assert again[1] is first[1]
+
+
+def test_only_so_many_texts_are_kept(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.samplers.texts.KEPT", 2)
+    with torch.inference_mode():
+        first = encoder.encode(["a", "b", "c"], 1)
+        assert len(encoder._encoded) == len(encoder._read) == 2
+        torch.testing.assert_close(encoder.encode(["a", "b", "c"], 1)[0].states, first[0].states)
+    assert len(encoder._encoded) == 2

@@ -1,0 +1,38 @@
+"""The hosts' prompt language as a text encoder reads it."""
+
+from __future__ import annotations
+
+import pytest
+
+from negopt.syntax import MAX_WEIGHT, plain_unicode, read_emphasis
+
+from .test_terms import HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("A red_dress, 16:9. It's 8k!", [("A red_dress, 16:9. It's 8k!", 1.0)]),
+        ("a (red:1.3) car", [("a ", 1.0), ("red", 1.3), (" car", 1.0)]),
+        ("((big)), [small]", [("big", 1.21), (", ", 1.0), ("small", 0.909)]),
+        ("(a, (b:1.5):2)", [("a, ", 2.0), ("b", 3.0)]),
+        ("(no:-1) x", [("no", -1.0), (" x", 1.0)]),
+        ("[a cat:a dog:0.5], [red|blue]", [("a cat, a dog, ", 1.0), ("red, blue", 0.909)]),
+        (r"saber \(fate\), (open", [("saber (fate), (open", 1.0)]),
+        ("a <lora:ink:0.8>b embedding:x __w__ c", [("a b   c", 1.0)]),
+        ("a # why\nb", [("a  \nb", 1.0)]),
+        ("a BREAK (b BREAK c:1.2)", [("a ", 1.0), None, (" ", 1.0), ("b ", 1.2), None, (" c", 1.2)]),
+        ("a AND b", [("a ,  b", 1.0)]),
+        ("", []),
+    ],
+)
+def test_emphasis(text: str, pieces: list[tuple[str, float] | None]) -> None:
+    found = [piece and (piece[0], round(piece[1], 3)) for piece in read_emphasis(text)]
+    assert found == pieces
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_input_is_read(text: str) -> None:
+    pieces = [piece for piece in read_emphasis(text) if piece]
+    assert sum(len(said) for said, _ in pieces) <= 2 * len(plain_unicode(text))
+    assert all(said and abs(weight) <= MAX_WEIGHT for said, weight in pieces)

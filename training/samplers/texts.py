@@ -1,0 +1,183 @@
+"""Texts as the UNet takes them, read the way hosts read them: of any length, emphasis applied.
+
+A text encoder reads 75 tokens at a time. AUTOMATIC1111 and ComfyUI split longer texts into passages, encode each by
+itself and lay the results end to end; `BREAK` begins a passage. Emphasis multiplies what came out for a token. Knows
+nothing of pictures.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+
+from negopt.errors import OptionError
+from negopt.syntax import read_emphasis
+
+from .checkpoints import is_xl, quiet
+
+KEPT = 1000
+"""Texts whose encoding is kept, on the device: 118 MB of Stable Diffusion 1.5's in fp16, 315 MB of SDXL's, where each
+is one passage. Prompts and negatives come again soon, in one step or for one approach; encoding one costs a thousandth
+of a picture."""
+COMMA_WITHIN = 20
+"""A passage ends at a comma where one is among its last 20 tokens, as in AUTOMATIC1111."""
+
+
+class Text(NamedTuple):
+    """A text as the UNet takes it."""
+
+    states: torch.Tensor
+    """[n * L, d]: n passages of L tokens."""
+    pooled: torch.Tensor | None
+    """[p] of SDXL's second encoder, which read the first passage."""
+
+
+class Token(NamedTuple):
+    """A token as a tokenizer numbers it, and its emphasis."""
+
+    number: int
+    weight: float
+
+
+Passage = list[Token]
+"""What a text encoder reads at a time, without its special tokens."""
+
+
+Emphasis = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""States [L, d], the weights of their tokens [L], and the states [L, d] of an empty text: the states emphasised."""
+
+
+def scaled(states: torch.Tensor, weights: torch.Tensor, empty: torch.Tensor) -> torch.Tensor:
+    """AUTOMATIC1111's: each token times its weight, then all so that their mean is as before."""
+    heavier = states * weights[:, None]
+    return heavier * (states.mean() / heavier.mean())
+
+
+def away_from_empty(states: torch.Tensor, weights: torch.Tensor, empty: torch.Tensor) -> torch.Tensor:
+    """ComfyUI's: each token's way from what an empty text has in its place, times its weight."""
+    return empty + (states - empty) * weights[:, None]
+
+
+EMPHASES: Mapping[str, Emphasis | None] = {"a1111": scaled, "comfyui": away_from_empty, "none": None}
+"""By the names of --emphasis."""
+
+
+class TextEncoder:
+    """The text encoders of one pipeline, each text read once."""
+
+    def __init__(self, pipeline: Any, emphasis: str = "a1111", clip_skip: int = 1) -> None:
+        """`pipeline`: of diffusers, with one text encoder or SDXL's two. `clip_skip`, counted as in AUTOMATIC1111:
+        the layer that is listened to, 1 for the last. Raises `OptionError`."""
+        if emphasis not in EMPHASES:
+            raise OptionError(f"there is no emphasis {emphasis!r}; there are: {', '.join(EMPHASES)}")
+        names = ("", "_2") if is_xl(pipeline) else ("",)
+        self._pipeline = pipeline
+        self._encoders = [(getattr(pipeline, f"tokenizer{n}"), getattr(pipeline, f"text_encoder{n}")) for n in names]
+        layers = self._encoders[0][1].config.num_hidden_layers
+        if not 1 <= clip_skip <= layers or (clip_skip > 1 and len(names) > 1):
+            allowed = "is not for SDXL, as in the hosts" if len(names) > 1 else f"must be from 1 to {layers}"
+            raise OptionError(f"clip skip {allowed}")
+        self._emphasis, self._clip_skip = EMPHASES[emphasis], clip_skip
+        self._room = self._encoders[0][0].model_max_length - 2
+        self._comma = self._numbers(",")
+        self._read: OrderedDict[str, list[Passage]] = OrderedDict()
+        self._encoded: OrderedDict[str, Text] = OrderedDict()
+
+    def passages(self, text: str) -> int:
+        """How many passages the text is, at least 1."""
+        return len(self._passages(text))
+
+    def encode(self, texts: Sequence[str], at_once: int) -> list[Text]:
+        """The texts in order; the encoders see `at_once` passages at a time."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._encoded]
+        passages = [passage for text in new for passage in self._passages(text)]
+        parts = iter(
+            [
+                text
+                for start in range(0, len(passages), at_once)
+                for text in self._encode(passages[start : start + at_once])
+            ]
+        )
+        for text in new:
+            whole = list(islice(parts, self.passages(text)))
+            self._encoded[text] = Text(torch.cat([part.states for part in whole]), whole[0].pooled)
+        found = [self._encoded[text] for text in texts]
+        _keep_last(self._encoded)
+        return found
+
+    def _passages(self, text: str) -> list[Passage]:
+        if text not in self._read:
+            with quiet():  # the tokenizer would warn of texts that are longer than a passage
+                self._read[text] = list(self._split(text))
+            _keep_last(self._read)
+        return self._read[text]
+
+    def _split(self, text: str) -> Iterator[Passage]:
+        passage: Passage = []
+        comma, ended = 0, False
+        for piece in read_emphasis(text):
+            if piece is None:
+                yield passage
+                passage, comma, ended = [], 0, True
+                continue
+            said, weight = piece
+            for number in self._numbers(said):
+                if len(passage) == self._room:
+                    at_comma = self._room - comma < COMMA_WITHIN and [number] != self._comma
+                    end = comma if at_comma else self._room
+                    yield passage[:end]
+                    passage, comma, ended = passage[end:], 0, True
+                passage.append(Token(number, weight))
+                comma = len(passage) if [number] == self._comma else comma
+        if passage or not ended:
+            yield passage
+
+    def _numbers(self, text: str) -> list[int]:
+        return list(self._encoders[0][0](text, add_special_tokens=False, truncation=False).input_ids)
+
+    def _encode(self, passages: Sequence[Passage]) -> list[Text]:
+        read = [self._run(tokenizer, encoder, passages) for tokenizer, encoder in self._encoders]
+        states = torch.cat([states for states, _ in read], dim=-1)
+        pooled = read[-1][1]
+        # copies: a view would keep the whole batch alive
+        return [Text(states[at].clone(), None if pooled is None else pooled[at].clone()) for at in range(len(passages))]
+
+    def _run(
+        self, tokenizer: Any, encoder: Any, passages: Sequence[Passage]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """States [B, L, d] with emphasis, and what SDXL's second encoder pools [B, p], which knows none."""
+        states, pooled = self._listen(tokenizer, encoder, passages)
+        emphasised = [at for at, passage in enumerate(passages) if any(token.weight != 1 for token in passage)]
+        if self._emphasis and emphasised:
+            (empty,), _ = self._listen(tokenizer, encoder, [[]])
+            weights = torch.ones(states.shape[:2], dtype=states.dtype, device=states.device)
+            for at in emphasised:
+                said = [token.weight for token in passages[at]]
+                weights[at, 1 : 1 + len(said)] = torch.tensor(said, dtype=states.dtype, device=states.device)
+                states[at] = self._emphasis(states[at], weights[at], empty)
+        return states, pooled
+
+    def _listen(
+        self, tokenizer: Any, encoder: Any, passages: Sequence[Passage]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        start, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+        rows = [
+            [start, *(token.number for token in passage), end, *[pad] * (self._room - len(passage))]
+            for passage in passages
+        ]
+        read = encoder(torch.tensor(rows, device=encoder.device), output_hidden_states=True)
+        if is_xl(self._pipeline):
+            return read.hidden_states[-2].to(encoder.dtype), read[0] if read[0].ndim == 2 else None
+        if self._clip_skip == 1:
+            return read[0].to(encoder.dtype), None
+        body = getattr(encoder, "text_model", encoder)  # as transformers before and after 5.6 have it
+        return body.final_layer_norm(read.hidden_states[-self._clip_skip]).to(encoder.dtype), None
+
+
+def _keep_last(texts: OrderedDict[str, Any]) -> None:
+    while len(texts) > KEPT:
+        texts.popitem(last=False)
