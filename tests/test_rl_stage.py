@@ -150,6 +150,10 @@ def test_a_run_goes_on_only_with_the_model_the_prompts_and_the_judges_that_it_be
     del fewer.reward.judges["fidelity"]
     with pytest.raises(OptionError, match=r"not the same judges\)"):
         Stage(model, PROMPTS * 2, fewer, recipe, out).run()
+    others = gallery()
+    others.reward.origin = "others of the same names"
+    with pytest.raises(OptionError, match=r"not the same judges\)"):
+        Stage(model, PROMPTS * 2, others, recipe, out).run()
 
 
 def test_another_model_is_named_even_where_its_weights_do_not_fit(model: Path, tmp_path: Path) -> None:

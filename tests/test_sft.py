@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import negopt
 from training.__main__ import main
@@ -145,13 +145,27 @@ def test_a_run_on_other_data_is_not_taken_over_and_begins_with_a_vocabulary_of_i
     vocabulary = kept.read_text()
     assert "watermark" in vocabulary
     assert train(other, run, *more) == 2
-    assert "other settings or data" in capsys.readouterr().err
+    assert "other settings, base or data" in capsys.readouterr().err
     assert kept.read_text() == vocabulary
     shutil.rmtree(run / "checkpoint")
     assert train(other, run, *more) == 0
     for file in (kept, run / "model" / "tokenizer.json"):
         assert "oars" in file.read_text()
         assert "watermark" not in file.read_text()
+
+
+def test_a_run_from_another_base_is_not_taken_over(
+    unbroken: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = shutil.copytree(unbroken / "model", tmp_path / "base")
+    more = ["--base", str(base), "--epochs", "1", "--limit", "32"]
+    assert train(data_folder, tmp_path / "run", *more) == 0
+    (base / "README.md").write_text("A card says nothing of the weights.")
+    assert train(data_folder, tmp_path / "run", *more) == 0
+    tensors = load_file(base / "model.safetensors")
+    save_file({**tensors, "shared.weight": tensors["shared.weight"] * 0.5}, base / "model.safetensors")
+    assert train(data_folder, tmp_path / "run", *more) == 2
+    assert "other settings, base or data" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_stands_aside_keeps_its_vocabulary(data_folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from negopt.locate import CONFIG, INDEX, PREFERENCE, SETTINGS, TOKENIZER
+
+MODEL_FILES = (CONFIG, TOKENIZER, SETTINGS, PREFERENCE, INDEX, "model*.safetensors")
+"""What a model is: neither its card nor where its folder lies."""
 BLOCK = 2**20
 """Bytes read at a time: weights may be larger than the memory."""
 
@@ -22,6 +26,17 @@ def digest_of_texts(texts: Iterable[str]) -> str:
 def digest_of_files(files: Iterable[Path]) -> str:
     """16 hex digits of the files' names and contents, in whatever order and folder they are; raises `OSError`."""
     return digest_of_texts(f"{file.name} {_digest_of_file(file)}" for file in sorted(files, key=lambda file: file.name))
+
+
+def digest_of_model(folder: Path) -> str:
+    """16 hex digits of all that decides what the model in `folder` writes; raises `OSError`."""
+    return digest_of_files({file for name in MODEL_FILES for file in folder.glob(name)})
+
+
+def digest_of_folder(folder: Path) -> str:
+    """16 hex digits of all files in `folder`, by the paths that they have in it; raises `OSError`."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return digest_of_texts(f"{file.relative_to(folder).as_posix()} {_digest_of_file(file)}" for file in files)
 
 
 def _digest_of_file(file: Path) -> str:

@@ -40,7 +40,7 @@ from training.atomic import recover_folder, replace_folder, write_text
 from training.card import model_card
 from training.checkpoint import load_checkpoint, load_state, load_weights, moment_names, save_checkpoint
 from training.data.dataset import files_of, load_split
-from training.digest import digest_of_files
+from training.digest import digest_of_files, digest_of_model
 from training.examples import Batch, Schedule, count_terms, encode_rows
 from training.export import learn_settings, write_model
 from training.model import PairLoss, new_network, pretrained_network, start_from_meanings
@@ -138,6 +138,7 @@ class Training:
         self.state: dict[str, Any] = {
             "recipe": asdict(recipe),
             "data": digest_of_files(files_of(data)),
+            "base": "" if recipe.base == "mini" else digest_of_model(self.tokenizer_file.parent),
             "pairs": len(self.schedule.examples),
             "step": 0,
             "seconds": 0.0,
@@ -296,9 +297,9 @@ class Training:
             return
         begun = load_state(self.checkpoint)
         # get: what older checkpoints do not say cannot be known to be the same
-        if any(begun.get(key) != self.state[key] for key in ("recipe", "data", "pairs")):
+        if any(begun.get(key) != self.state[key] for key in ("recipe", "data", "pairs", "base")):
             raise OptionError(
-                f"{self.checkpoint} was begun with other settings or data; use another --out or delete it"
+                f"{self.checkpoint} was begun with other settings, base or data; use another --out or delete it"
             )
         self.state = load_checkpoint(self.checkpoint, self.network, self.optimizer)
 

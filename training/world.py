@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from negopt.errors import OptionError
+from training.digest import digest_of_folder
 from training.miniature import BUNDLED
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class World:
     """Who reads prompts: CLIP, whether it judges or not."""
     reporters: Mapping[str, Judge] = field(default_factory=dict)
     """Who only reports: never a reward."""
+    origin: str = ""
+    """What tells these judges from others of the same names."""
 
     def gallery(self, weights: Mapping[str, float], report: bool = False) -> Gallery:
         """Where pictures are made and judged, with `weights` for the judges; `report`: the reporters look, too."""
@@ -64,7 +67,7 @@ class World:
         from training.rl.gallery import Gallery
 
         judges = {**self.judges, **self.reporters} if report else self.judges
-        return Gallery(self.sampler, WeightedReward(judges, weights))
+        return Gallery(self.sampler, WeightedReward(judges, weights, self.origin))
 
 
 def add_world_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +123,7 @@ def open_world(args: argparse.Namespace, metrics: Sequence[str] = METRICS) -> Wo
     from training.rewards.real import Source, judges_named
 
     source = Source.on(args.device)
-    return World(sampler, judges_named(metrics, source), source.read)
+    return World(sampler, judges_named(metrics, source), source.read, origin=REAL)
 
 
 def check_for_several(args: argparse.Namespace) -> None:
@@ -164,7 +167,7 @@ def _judged_by_the_miniature(sampler: Sampler, folder: Path) -> World:
     from training.miniature.rewards import judges_of, reader_of, reporters_of
 
     judges = open_judges(folder)
-    return World(sampler, judges_of(judges), reader_of(judges), reporters_of(folder))
+    return World(sampler, judges_of(judges), reader_of(judges), reporters_of(folder), digest_of_folder(folder))
 
 
 def _comfyui(args: argparse.Namespace) -> Sampler:

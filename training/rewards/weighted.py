@@ -35,13 +35,14 @@ class Reward:
 class WeightedReward:
     """Sums the judges' scores, each normalised by the mean and spread of the warm-up, with its weight."""
 
-    def __init__(self, judges: Mapping[str, Judge], weights: Mapping[str, float]) -> None:
-        """`weights` names the judges that count; `OptionError` if one is not there, or none counts."""
+    def __init__(self, judges: Mapping[str, Judge], weights: Mapping[str, float], origin: str = "") -> None:
+        """`weights` names the judges that count; `OptionError` if one is not there, or none counts. `origin`: what
+        tells these judges from others of the same names."""
         if unknown := sorted(set(weights) - set(judges)):
             raise OptionError(f"no judge is called {unknown[0]!r}; there are: {', '.join(judges)}")
         if not any(weights.values()) or any(not 0 <= weight < float("inf") for weight in weights.values()):
             raise OptionError("weights must be 0 or more, and one of them above 0")
-        self.judges, self.weights = dict(judges), dict(weights)
+        self.judges, self.weights, self.origin = dict(judges), dict(weights), origin
         self._untaught = {name: judge.state_dict() for name, judge in judges.items()}
         self.normal: dict[str, tuple[float, float]] = {}
         """Mean and standard deviation of each judge's scores over the warm-up."""

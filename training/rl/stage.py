@@ -21,13 +21,13 @@ from transformers import T5ForConditionalGeneration
 import negopt
 from negopt.errors import ModelError, OptionError
 from negopt.generator import Generator
-from negopt.locate import CONFIG, INDEX, PREFERENCE, SETTINGS, TOKENIZER
+from negopt.locate import SETTINGS, TOKENIZER
 from negopt.model_files import read_json
 from negopt.rollout import Rollout
 from training.atomic import recover_folder, replace_folder
 from training.card import taught_card
 from training.checkpoint import load_checkpoint, load_state, load_tensors, moment_names, save_checkpoint
-from training.digest import digest_of_files, digest_of_texts
+from training.digest import digest_of_model, digest_of_texts
 from training.export import write_model
 from training.rewards.weighted import Observed
 from training.samplers import Picture
@@ -45,8 +45,6 @@ from .recipe import Recipe
 from .seeds import generator_of, seed_of
 
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
-MODEL_FILES = (CONFIG, TOKENIZER, SETTINGS, PREFERENCE, INDEX, "model*.safetensors")
-"""What a model is: neither its card nor where its folder lies."""
 BEGUN_WITH = ("recipe", "sampler", "model", "prompts", "judges")
 """The parts of the state that may not change while a run goes on."""
 CLOCKED = ("share_not_pictures", "pictures_a_second")
@@ -80,9 +78,9 @@ class Stage:
         self.state: dict[str, Any] = {
             "recipe": _plain(asdict(recipe)),
             "sampler": _plain(dict(gallery.sampler.description)),
-            "model": digest_of_files({file for name in MODEL_FILES for file in model.glob(name)}),
+            "model": digest_of_model(model),
             "prompts": digest_of_texts(self.prompts),
-            "judges": sorted(gallery.reward.judges),
+            "judges": [*sorted(gallery.reward.judges), gallery.reward.origin],
             "step": 0,
             "seconds": 0.0,
             "settled": False,
