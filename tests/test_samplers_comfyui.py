@@ -217,6 +217,22 @@ def test_of_a_switch_between_several_texts_one_needs_a_mark() -> None:
     assert graph["7"]["inputs"]["text"] == PICTURE.negative_prompt
 
 
+@pytest.mark.parametrize("switch", ["Any Switch (rgthree)", "ComfySwitchNode"])
+def test_a_text_keeps_what_stands_around_its_mark_behind_a_switch(switch: str) -> None:
+    names = ("any_01", "any_02") if switch.startswith("Any") else ("on_true", "on_false")
+    changes = {
+        "_40": node(switch, **dict(zip(names, (["11", 0], ["12", 0]), strict=True))),
+        "_11": node("PrimitiveString", value="frame, {negative}"),
+        "_12": node("PrimitiveString", value="ugly"),
+        "_7": node("CLIPTextEncode", text=["40", 0], clip=["4", 1]),
+    }
+    graph = filled(plain(**changes))
+    assert graph["11"]["inputs"]["value"] == f"frame, {PICTURE.negative_prompt}"
+    assert graph["7"]["inputs"]["text"] == ["40", 0]
+    unmarked = filled(plain(**changes | {"_11": node("PrimitiveString", value="frame")}))
+    assert unmarked["7"]["inputs"]["text"] == PICTURE.negative_prompt
+
+
 def test_a_picture_is_saved_through_a_switch() -> None:
     save = node("SaveImage", images=["40", 0], filename_prefix="mine")
     graph = filled(plain(_9=save, _40=node("Any Switch (rgthree)", any_01=["8", 0])))

@@ -331,8 +331,8 @@ class _FormMaker:
     def _text_inputs(self, key: str, side: str) -> list[Slot]:
         """The inputs of a node that hold text: those with room for several lines, where there are such."""
         declared = self._class(key).inputs
-        inputs = self.graph[key]["inputs"]
-        texts = {name: declared[name][1] for name in inputs if name in declared and declared[name][0] == "STRING"}
+        holding = [name for name in self.graph[key]["inputs"] if self._holds_text(key, name)]
+        texts = {name: declared[name][1] if name in declared else {} for name in holding}
         prompts = [name for name, options in texts.items() if options.get("multiline") or options.get("dynamicPrompts")]
         return [Slot(key, name) for name in _of_side(prompts or list(texts), side)]
 
@@ -343,8 +343,16 @@ class _FormMaker:
             return {slot}
         side = self._side_of(value, side)
         leaves = {leaf for found in self._text_inputs(value[0], side) for leaf in self._leaves(found, side)}
-        filled = {leaf for leaf in leaves if self.graph[leaf.node]["inputs"][leaf.name] != ""}
+        typed = {leaf: self.graph[leaf.node]["inputs"][leaf.name] for leaf in leaves}
+        if self._type_of(value) in _ANY:  # which of its texts a switch passes on is not known here
+            return {leaf for leaf, text in typed.items() if MARKS[side] in _marks_in(text)} or {slot}
+        filled = {leaf for leaf, text in typed.items() if text != ""}
         return filled or set(sorted(leaves)[:1]) or {slot}
+
+    def _holds_text(self, key: str, name: str) -> bool:
+        """Whether an input takes text, or anything and is given text."""
+        kind, _ = self._class(key).inputs.get(name, ("*", {}))
+        return kind == "STRING" or (kind in _ANY and self._carries(key, name, "STRING"))
 
     # The graph itself
 
@@ -372,12 +380,16 @@ class _FormMaker:
     def _puts_out(self, link: Any, kind: str, seen: frozenset[str]) -> bool:
         """Whether an output is of a type; one that may be anything is of those that go into its node. `seen`: such
         nodes on the way here, for a circle of them ends nowhere."""
-        key, number = link
-        outputs = self._class(key).outputs
-        said = outputs[number] if number < len(outputs) else ""
+        key, said = link[0], self._type_of(link)
         if said not in _ANY or key in seen:
             return said == kind
         return any(self._carries(key, name, kind, seen | {key}) for name in self.graph[key]["inputs"])
+
+    def _type_of(self, link: Any) -> str:
+        """What an output is said to be, "" where nothing is known of it."""
+        key, number = link
+        outputs = self._class(key).outputs
+        return outputs[number] if number < len(outputs) else ""
 
     def _named(self, found: Iterable[Slot | str]) -> str:
         """Nodes in words: "6 (CLIPTextEncode)"."""
