@@ -199,7 +199,7 @@ def test_each_scheduler_has_a_name(sampler: DiffusersSampler) -> None:
 def test_it_says_what_it_is(file: Path, tokenizer: Path) -> None:
     sampler = DiffusersSampler.open(file, tokenizer=tokenizer, size=SIZE, dtype=torch.bfloat16, device="cpu")
     expected = {"checkpoint": str(file), "steps": 20, "guidance": 7.0, "size": "64x48", "dtype": "bfloat16"}
-    expected["emphasis"] = "a1111"
+    expected["texts"] = "as a1111 reads them"
     scheduler = "DPMSolverMultistepScheduler (steps_offset=1, timestep_spacing=leading)"
     assert sampler.description == expected | {"scheduler": scheduler}
     set_scheduler(sampler.pipeline, "dpm++2m-karras")

@@ -34,7 +34,7 @@ APPLIES: Mapping[str, Sequence[str]] = {
     "vram": (CHECKPOINT,),
     "sampler_batch": (CHECKPOINT,),
     "lora": (CHECKPOINT,),
-    "emphasis": (CHECKPOINT,),
+    "reads_like": (CHECKPOINT,),
     "clip_skip": (CHECKPOINT,),
     "tokenizer": (CHECKPOINT,),
     "compiled": (CHECKPOINT,),
@@ -93,7 +93,7 @@ def add_world_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--sampler-batch", type=int, metavar="N", help="pictures at a time (what suits the size)")
     group.add_argument("--lora", type=_lora, nargs="+", action="extend", metavar="FILE[:WEIGHT]", help="one or several")
     group.add_argument(
-        "--emphasis", metavar="NAME", help="how (red:1.3) counts: as in a1111, as in comfyui, or none (a1111)"
+        "--reads-like", metavar="HOST", help="how (red:1.3) and long texts count: a1111 or comfyui (a1111)"
     )
     group.add_argument("--clip-skip", type=int, metavar="N", help="as in A1111: 2 leaves out CLIP's last layer (1)")
     group.add_argument(
@@ -190,7 +190,7 @@ def _checkpoint(args: argparse.Namespace) -> Sampler:
 
     from training.samplers.in_process import DiffusersSampler
 
-    same = ("guidance", "scheduler", "size", "device", "vram", "emphasis", "clip_skip", "tokenizer", "compiled")
+    same = ("guidance", "scheduler", "size", "device", "vram", "reads_like", "clip_skip", "tokenizer", "compiled")
     names = {name: name for name in same}
     given = _given(args, steps="sampler_steps", batch="sampler_batch", loras="lora", **names)
     if args.dtype:

@@ -44,7 +44,7 @@ class DiffusersSampler:
         batch: int | None = None,
         bf16: bool = False,
         full_batches: bool = False,
-        emphasis: str = "a1111",
+        reads_like: str = "a1111",
         clip_skip: int = 1,
         record: Mapping[str, Any] | None = None,
     ) -> None:
@@ -53,13 +53,13 @@ class DiffusersSampler:
         `size`: width and height in pixels, by default what the checkpoint was made for. `batch`: the most pictures
         made together, by default what suits their size; a kernel rounds differently in another batch, so only with 1
         is a picture the same to the bit whatever is made beside it. `bf16`: compute in bfloat16 by autocast.
-        `full_batches`: fill each batch up, so that the UNet sees one shape only (of texts of one length). `emphasis`
+        `full_batches`: fill each batch up, so that the UNet sees one shape only (of texts of one length). `reads_like`
         and `clip_skip`: see `TextEncoder`. `record`: what else belongs in the description. Raises `OptionError`.
         """
         self.pipeline = pipeline
         self.steps, self.guidance, self.bf16 = steps, guidance, bf16
         self._name, self._full = name, full_batches
-        self._record = {**(record or {}), "emphasis": emphasis}
+        self._record = {**(record or {}), "texts": f"as {reads_like} reads them"}
         if clip_skip > 1:
             self._record["clip skip"] = clip_skip
         self._scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
@@ -67,7 +67,7 @@ class DiffusersSampler:
         self.size = size or (own, own)
         fitting = max(1, PIXELS_TOGETHER // max(1, self.size[0] * self.size[1]))
         self.batch = min(MOST_TOGETHER, fitting) if batch is None else batch
-        self._texts = TextEncoder(pipeline, emphasis, clip_skip)
+        self._texts = TextEncoder(pipeline, reads_like, clip_skip)
         if min(steps, self.batch) < 1 or not guidance >= 0:
             raise OptionError("steps and batch must be at least 1, and guidance 0 or more")
         unit = max(8, self._scale)

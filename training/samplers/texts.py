@@ -1,30 +1,27 @@
-"""Texts as the UNet takes them, read the way hosts read them: of any length, emphasis applied.
+"""Texts as the UNet takes them, read as hosts read them: of any length, with emphasis.
 
-A text encoder reads 75 tokens at a time. AUTOMATIC1111 and ComfyUI split longer texts into passages, encode each by
-itself and lay the results end to end; `BREAK` begins a passage. Emphasis multiplies what came out for a token. Knows
-nothing of pictures.
+Each passage is encoded by itself, and the results are laid end to end; emphasis changes what came out for a token.
+Knows nothing of pictures.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 
 from negopt.errors import OptionError
-from negopt.syntax import read_emphasis
 
 from .checkpoints import is_xl, quiet
+from .passages import A1111, COMFYUI, Passage, Splitting, split_text
 
 KEPT = 1000
 """Texts whose encoding is kept, on the device: 118 MB of Stable Diffusion 1.5's in fp16, 315 MB of SDXL's, where each
 is one passage. Prompts and negatives come again soon, in one step or for one approach; encoding one costs a thousandth
 of a picture."""
-COMMA_WITHIN = 20
-"""A passage ends at a comma where one is among its last 20 tokens, as in AUTOMATIC1111."""
 
 
 class Text(NamedTuple):
@@ -34,17 +31,6 @@ class Text(NamedTuple):
     """[n * L, d]: n passages of L tokens."""
     pooled: torch.Tensor | None
     """[p] of SDXL's second encoder, which read the first passage."""
-
-
-class Token(NamedTuple):
-    """A token as a tokenizer numbers it, and its emphasis."""
-
-    number: int
-    weight: float
-
-
-Passage = list[Token]
-"""What a text encoder reads at a time, without its special tokens."""
 
 
 Emphasis = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -62,18 +48,18 @@ def away_from_empty(states: torch.Tensor, weights: torch.Tensor, empty: torch.Te
     return empty + (states - empty) * weights[:, None]
 
 
-EMPHASES: Mapping[str, Emphasis | None] = {"a1111": scaled, "comfyui": away_from_empty, "none": None}
-"""By the names of --emphasis."""
+READINGS: Mapping[str, tuple[Splitting, Emphasis]] = {"a1111": (A1111, scaled), "comfyui": (COMFYUI, away_from_empty)}
+"""How hosts read, by the names of --reads-like."""
 
 
 class TextEncoder:
     """The text encoders of one pipeline, each text read once."""
 
-    def __init__(self, pipeline: Any, emphasis: str = "a1111", clip_skip: int = 1) -> None:
-        """`pipeline`: of diffusers, with one text encoder or SDXL's two. `clip_skip`, counted as in AUTOMATIC1111:
-        the layer that is listened to, 1 for the last. Raises `OptionError`."""
-        if emphasis not in EMPHASES:
-            raise OptionError(f"there is no emphasis {emphasis!r}; there are: {', '.join(EMPHASES)}")
+    def __init__(self, pipeline: Any, reads_like: str = "a1111", clip_skip: int = 1) -> None:
+        """`pipeline`: of diffusers, with one text encoder or SDXL's two. `reads_like`: a name in `READINGS`.
+        `clip_skip`, as AUTOMATIC1111 counts: the layer that is listened to, 1 for the last. Raises `OptionError`."""
+        if reads_like not in READINGS:
+            raise OptionError(f"no host is called {reads_like!r}; there are: {', '.join(READINGS)}")
         names = ("", "_2") if is_xl(pipeline) else ("",)
         self._pipeline = pipeline
         self._encoders = [(getattr(pipeline, f"tokenizer{n}"), getattr(pipeline, f"text_encoder{n}")) for n in names]
@@ -81,9 +67,9 @@ class TextEncoder:
         if not 1 <= clip_skip <= layers or (clip_skip > 1 and len(names) > 1):
             allowed = "is not for SDXL, as in the hosts" if len(names) > 1 else f"must be from 1 to {layers}"
             raise OptionError(f"clip skip {allowed}")
-        self._emphasis, self._clip_skip = EMPHASES[emphasis], clip_skip
+        self._splitting, self._emphasis = READINGS[reads_like]
+        self._clip_skip = clip_skip
         self._room = self._encoders[0][0].model_max_length - 2
-        self._comma = self._numbers(",")
         self._read: OrderedDict[str, list[Passage]] = OrderedDict()
         self._encoded: OrderedDict[str, Text] = OrderedDict()
 
@@ -95,13 +81,8 @@ class TextEncoder:
         """The texts in order; the encoders see `at_once` passages at a time."""
         new = [text for text in dict.fromkeys(texts) if text not in self._encoded]
         passages = [passage for text in new for passage in self._passages(text)]
-        parts = iter(
-            [
-                text
-                for start in range(0, len(passages), at_once)
-                for text in self._encode(passages[start : start + at_once])
-            ]
-        )
+        starts = range(0, len(passages), at_once)
+        parts = iter([part for start in starts for part in self._encode(passages[start : start + at_once])])
         for text in new:
             whole = list(islice(parts, self.passages(text)))
             self._encoded[text] = Text(torch.cat([part.states for part in whole]), whole[0].pooled)
@@ -112,29 +93,9 @@ class TextEncoder:
     def _passages(self, text: str) -> list[Passage]:
         if text not in self._read:
             with quiet():  # the tokenizer would warn of texts that are longer than a passage
-                self._read[text] = list(self._split(text))
+                self._read[text] = split_text(text, self._numbers, self._room, self._splitting)
             _keep_last(self._read)
         return self._read[text]
-
-    def _split(self, text: str) -> Iterator[Passage]:
-        passage: Passage = []
-        comma, ended = 0, False
-        for piece in read_emphasis(text):
-            if piece is None:
-                yield passage
-                passage, comma, ended = [], 0, True
-                continue
-            said, weight = piece
-            for number in self._numbers(said):
-                if len(passage) == self._room:
-                    at_comma = self._room - comma < COMMA_WITHIN and [number] != self._comma
-                    end = comma if at_comma else self._room
-                    yield passage[:end]
-                    passage, comma, ended = passage[end:], 0, True
-                passage.append(Token(number, weight))
-                comma = len(passage) if [number] == self._comma else comma
-        if passage or not ended:
-            yield passage
 
     def _numbers(self, text: str) -> list[int]:
         return list(self._encoders[0][0](text, add_special_tokens=False, truncation=False).input_ids)
@@ -152,7 +113,7 @@ class TextEncoder:
         """States [B, L, d] with emphasis, and what SDXL's second encoder pools [B, p], which knows none."""
         states, pooled = self._listen(tokenizer, encoder, passages)
         emphasised = [at for at, passage in enumerate(passages) if any(token.weight != 1 for token in passage)]
-        if self._emphasis and emphasised:
+        if emphasised:
             (empty,), _ = self._listen(tokenizer, encoder, [[]])
             weights = torch.ones(states.shape[:2], dtype=states.dtype, device=states.device)
             for at in emphasised:
