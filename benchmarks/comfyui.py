@@ -42,7 +42,11 @@ asyncio.run(load())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.comfyui",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--repeats", type=int, default=20, help="how many runs of each kind (default: 20)")
     repeats = parser.parse_args().repeats
     host, python = Path(os.environ["NEGOPT_COMFYUI_DIR"]), os.environ["NEGOPT_COMFYUI_PYTHON"]

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rl", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rl", description=(__doc__ or "").partition("\n\n")[0])
     add_world_arguments(parser)
     parser.add_argument("--model", type=Path, required=True, help="the SFT model's folder")
     parser.add_argument("--prompts", type=Path, required=True, help="a data set folder")

@@ -47,7 +47,11 @@ class Watched(Stage):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rl_memory",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--algorithm", choices=("group", "critic"), default="group")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--prompts-per-step", type=int, default=8)

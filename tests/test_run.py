@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from training.__main__ import main
+from training.__main__ import COMMANDS, main
 from training.rl.cli import add_arguments
 from training.run import FOLDER, Preset, _check
 from training.steps import Step
@@ -32,7 +32,7 @@ def option(step: Step, name: str) -> str:
 
 
 def test_there_are_the_presets_that_the_guide_names() -> None:
-    assert PRESETS == ["comfyui", "miniature", "paper", "sd15-12gb", "sdxl-24gb"]
+    assert PRESETS == ["a1111", "comfyui", "miniature", "paper", "sd15-12gb", "sdxl-24gb"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -103,10 +103,12 @@ def test_a_preset_of_ones_own_may_leave_stages_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--preset", "nothing"], "there are comfyui, miniature, paper"),
+        (["--preset", "nothing"], "there are a1111, comfyui, miniature, paper"),
         (["--preset", "sd15-12gb"], "needs --checkpoint"),
         (["--preset", "sd15-12gb", "--checkpoint", "no.safetensors"], "no.safetensors: no such file"),
+        (["--preset", "sd15-12gb", "--checkpoint", "old.ckpt"], "old.ckpt: a .ckpt is never opened"),
         (["--preset", "comfyui"], "--workflow"),
+        (["--preset", "a1111", "--set", "pictures.settings=no.json"], "no.json: no such file"),
         (["--preset", "miniature", "--set", "rl=3"], "STAGE.OPTION=VALUE"),
         (["--preset", "miniature", "--set", "taste.x=3"], "a stage among"),
         (["--preset", "miniature", "--set", "rl.steps={"], "not YAML"),
@@ -139,3 +141,15 @@ def test_the_commands_can_be_seen_beforehand(tmp_path: Path, capsys: pytest.Capt
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[3] for line in printed] == ["miniature", "data", "sft", "rl", "evaluate"]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_library_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "needy.py").write_text("import no_such_library\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(COMMANDS, "sft", ("needy", ""))
+    assert main(["sft"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: no_such_library is not installed; ")
+    assert 'pip install -e ".[train,judges]"' in said

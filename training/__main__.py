@@ -26,10 +26,32 @@ COMMANDS = {
     "miniature": ("training.miniature.cli", "a complete small Stable Diffusion world: build it, check it"),
 }
 
+OURS = ("negopt", "training")
+NEEDS = 'training needs more than the generator does: pip install -e ".[train,judges]" in the folder of this repository'
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 could not be done, 2 asked for wrongly."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except OptionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except NegOptError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OURS:
+            raise
+        print(f"error: {error.name} is not installed; {NEEDS}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m training", description="Train negative prompt models.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     called = next((word for word in arguments if not word.startswith("-")), None)
@@ -38,17 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == called:
             importlib.import_module(module).add_arguments(command)
     args = parser.parse_args(arguments)
-    try:
-        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
-    except OptionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except NegOptError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", required=True, help=f"{names}, or a YAML file of your own")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
     parser.add_argument(
-        "--data", nargs="+", default=[], metavar="SOURCE", help="what `data build` takes, or a data set that it made"
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="what `data build` takes, or a data set that it made (without: what the preset makes, or else what "
+        "`data build` takes without a source)",
     )
     parser.add_argument("--checkpoint", metavar="FILE", help="who paints: a .safetensors file, a folder, a Hub id")
     parser.add_argument("--workflow", metavar="FILE", help="comfyui: your workflow in API format")
@@ -62,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     run_all(steps, args.out, jobs=1, watched=True)
     model = next((args.out / stage / "model" for stage in ("rl", "sft") if stage in preset.stages), None)
     if model:
-        print(f"into your ComfyUI: python -m training export {model} --name {args.out.name} --to comfyui DIR")
+        export = f"python -m training export {model} --name {args.out.name}"
+        print(f"into your ComfyUI: {export} --to comfyui DIR; into your web UI: --to a1111 DIR")
     return 0
 
 
@@ -159,7 +165,9 @@ def _check_pictures(pictures: Mapping[str, Any]) -> None:
         raise OptionError("this preset needs --checkpoint: a .safetensors file, a diffusers folder or a Hub id")
     if sampler == "comfyui" and "workflow" not in pictures:
         raise OptionError("this preset needs --workflow FILE: your workflow, exported in API format")
-    files = [str(value) for name, value in pictures.items() if name in ("sampler", "workflow")]
+    if str(sampler).endswith(".ckpt"):
+        raise OptionError(f"{sampler}: a .ckpt is never opened, since it can run code; give a .safetensors file")
+    files = [str(value) for name, value in pictures.items() if name in ("sampler", "workflow", "settings")]
     for file in files:
         if file.endswith((".safetensors", ".json", ".png")) and not Path(file).is_file():
             raise OptionError(f"{file}: no such file")

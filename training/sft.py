@@ -58,10 +58,14 @@ SECONDS_BETWEEN_CHECKPOINTS = 300.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "What is not given is the preset's: training/recipes.py."
     parser.add_argument("--data", type=Path, required=True, help="a data set folder from `data build`")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder; the model goes to OUT/model")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="mini", help="set of defaults (mini)")
-    parser.add_argument("--base", help="mini (new network), a T5 folder, or a Hub id such as google-t5/t5-small")
+    parser.add_argument(
+        "--base",
+        help="mini (new network), negopt-mini (the bundled model), a T5 folder, or a Hub id such as google-t5/t5-small",
+    )
     parser.add_argument("--order", choices=["free", "written"], help="is a negative prompt a set or a sequence")
     parser.add_argument("--epochs", type=int, help="0: a model that has learned nothing, for RL without SFT")
     parser.add_argument("--batch-size", type=int, help="pairs per optimizer step, over all processes")

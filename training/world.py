@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 METRICS = ("aesthetics", "alignment", "fidelity")
 """The paper's."""
+MORE = ("pickscore", "hpsv2", "imagereward")
+"""What real pictures can be judged by besides."""
 MINIATURE, COMFYUI, A1111, REAL = "miniature", "comfyui", "a1111", "real"
 CHECKPOINT = "a checkpoint"
 

@@ -131,7 +131,8 @@ TEMPLATES: dict[str, dict[str, Node]] = {
         "latent": latent((0, 170), 512),
         "note": note(
             "**Four negatives for one prompt.** What follows runs once for each, with the same seed, so that only "
-            "the negative differs.\n\nTo keep one: right-click, *Copy negative prompt*, and paste it into *keep*.",
+            "the negative differs.\n\nTo keep one: select its text in the box, copy it, and paste it into *keep* of a "
+            "NegOpt node with *max_terms* 0.",
             (0, 350),
             (330, 180),
         ),

@@ -11,7 +11,7 @@ from typing import Any
 from negopt.errors import DataError, OptionError
 from negopt.locate import locate
 from negopt.preference import read_preference
-from training.world import add_world_arguments, check_for_several, open_world
+from training.world import METRICS, MORE, add_world_arguments, check_for_several, open_world
 
 from .recipe import PRESETS, Recipe
 
@@ -20,11 +20,16 @@ BY_ALGORITHM = {"group": "group", "critic": "critic", "ppo": "paper"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "What is not given is the preset's: training/rl/recipe.py."
     parser.add_argument("--model", required=True, help="the SFT model to begin from: a folder, a name or a Hub id")
     add_world_arguments(parser)
     parser.add_argument("--prompts", type=Path, required=True, help="a data set folder, or a text file, one a line")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder; the model goes to OUT/model")
-    parser.add_argument("--reward", type=_weights, help="what counts how much: aesthetics=1,alignment=1,fidelity=1")
+    parser.add_argument(
+        "--reward",
+        type=_weights,
+        help=f"what counts how much ({','.join(f'{name}=1' for name in METRICS)}); real judges: also {', '.join(MORE)}",
+    )
     parser.add_argument(
         "--prefer-any",
         action="store_true",
@@ -38,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), help="set of defaults (the algorithm's; of ppo: paper)")
     parser.add_argument("--steps", type=int, help="steps of drawing, looking and learning")
-    parser.add_argument("--prompts-per-step", type=int, dest="per_step")
+    parser.add_argument("--prompts-per-step", type=int, dest="per_step", help="each with --copies draws")
     parser.add_argument("--copies", type=int, help="draws for each prompt, compared with each other")
     parser.add_argument("--max-terms", type=int, help="the most terms of a negative prompt")
     parser.add_argument("--learning-rate", type=float)
