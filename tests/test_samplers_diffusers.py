@@ -182,6 +182,23 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so(
         sampler.sample(PICTURES)
 
 
+def test_a_batch_that_was_filled_up_is_halved_as_what_it_was(
+    sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = sampler.sample(PICTURES[:1])
+    sampler._full, sampler.batch = True, 4
+    draw = sampler._noise
+
+    def short_of_memory(generators: Sequence[torch.Generator]) -> torch.Tensor:
+        if len(generators) > 2:
+            raise torch.cuda.OutOfMemoryError
+        return draw(generators)
+
+    monkeypatch.setattr(sampler, "_noise", short_of_memory)
+    torch.testing.assert_close(sampler.sample(PICTURES[:1]), expected, atol=1e-5, rtol=0)
+    assert sampler.batch == 2
+
+
 def test_each_scheduler_has_a_name(sampler: DiffusersSampler) -> None:
     found, said = {}, {}
     for name in SCHEDULERS:

@@ -136,7 +136,7 @@ class DiffusersSampler:
                 part = places[: self.batch]
                 made = self._try([pictures[place] for place in part])
                 if made is None:
-                    self._halve(len(part))
+                    self._halve(self.batch if self._full else len(part))
                 else:
                     images[part] = made
                     places = places[len(part) :]
