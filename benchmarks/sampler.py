@@ -29,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import Sample, busy, in_turns, machine, table
 from benchmarks.prompts import PROMPTS
+from training.memory import ran_out
 from training.miniature import BUNDLED
 from training.samplers import Picture
 from training.samplers.checkpoints import open_pipeline, quiet
@@ -90,7 +91,9 @@ def best_batch(makers: Makers, batches: Sequence[int], turns: Iterator[int]) -> 
             begun = time.perf_counter()
             call_plain(makers, pictures_of(next(turns), batch), batch)
             rates[batch] = batch / (time.perf_counter() - begun)
-        except torch.cuda.OutOfMemoryError:
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
             break
     return max(rates, key=lambda batch: rates[batch])
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from negopt.errors import ModelError
 from training.rewards import Aesthetics, WeightedReward
 from training.rl.gallery import Gallery
 from training.samplers import Picture
@@ -44,6 +45,16 @@ def test_each_picture_is_made_once_and_answers_are_in_order() -> None:
     assert sampler.asked == [WANTED[0], WANTED[1], WANTED[3]]
     assert torch.equal(made.observe(WANTED[::-1])["aesthetics"].squeeze(1), observed.flip(0))
     assert (len(sampler.asked), made.made) == (3, 3)
+
+
+def test_judges_that_run_out_of_memory_say_so_as_a_run_can_be_ended_with() -> None:
+    def short_of_memory(images: torch.Tensor) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    judge = Aesthetics(short_of_memory, lambda embedding: embedding[:, 0])
+    made = Gallery(Counting(), WeightedReward({"aesthetics": judge}, {"aesthetics": 1.0}))
+    with pytest.raises(ModelError, match="too little for the judges"):
+        made.observe(WANTED)
 
 
 def test_it_forgets_the_oldest() -> None:

@@ -224,6 +224,25 @@ def test_it_says_what_it_is(file: Path, tokenizer: Path) -> None:
     assert sampler.sample(PICTURES[:1]).dtype == torch.float32
 
 
+@pytest.mark.parametrize("said", ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "no kernel image"])
+def test_memory_runs_out_under_other_names(
+    said: str, sampler: DiffusersSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = sampler._sample
+
+    def failing(pictures: Sequence[Picture]) -> torch.Tensor:
+        if len(pictures) > 1:
+            raise RuntimeError(said)
+        return make(pictures)
+
+    monkeypatch.setattr(sampler, "_sample", failing)
+    if said == "no kernel image":
+        with pytest.raises(RuntimeError, match=said):
+            sampler.sample(PICTURES[:2])
+    else:
+        assert sampler.sample(PICTURES[:2]).shape[0] == 2
+
+
 def test_a_lora_is_melted_into_the_weights(file: Path, tokenizer: Path, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     layer = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"

@@ -6,7 +6,14 @@ import argparse
 import shutil
 from pathlib import Path
 
+import pytest
+import torch
+from transformers import CLIPModel
+
+from negopt.errors import ModelError
+from tests.tiny_clip import write_clip
 from training.miniature import BUNDLED
+from training.rewards.real import Source
 from training.world import World, add_world_arguments, open_world
 
 
@@ -26,3 +33,20 @@ def test_judges_are_told_by_what_their_folder_holds(tmp_path: Path) -> None:
     shutil.copytree(other / "judges" / "aside", other / "judges" / "clip")
     assert world(f"miniature:{other}").origin != origin
     assert world("miniature").gallery({"aesthetics": 1.0}).reward.origin == origin
+
+
+def test_a_judge_that_does_not_fit_on_the_device_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short_of_memory(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    write_clip(tmp_path)
+    monkeypatch.setattr("training.hub.Pinned.file", lambda self, name: tmp_path / name)
+    monkeypatch.setattr("training.world._miniature_sampler", lambda args: None)
+    monkeypatch.setattr(CLIPModel, "to", short_of_memory)
+    monkeypatch.setattr(Source, "on", lambda device: Source(torch.device("cpu"), torch.float32))
+    parser = argparse.ArgumentParser()
+    add_world_arguments(parser)
+    with pytest.raises(ModelError, match="too little for checkpoint and judges"):
+        open_world(parser.parse_args(["--sampler", "miniature", "--judges", "real"]), ["alignment"])

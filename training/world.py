@@ -115,6 +115,13 @@ def open_world(args: argparse.Namespace, metrics: Sequence[str] = METRICS) -> Wo
     if kind not in (MINIATURE, COMFYUI, A1111):
         kind = CHECKPOINT
     _refuse_what_does_not_apply(args, kind)
+    from training.memory import enough_for
+
+    with enough_for("checkpoint and judges"):
+        return _opened(args, kind, metrics)
+
+
+def _opened(args: argparse.Namespace, kind: str, metrics: Sequence[str]) -> World:
     openers = {MINIATURE: _miniature_sampler, COMFYUI: _comfyui, A1111: _web_ui, CHECKPOINT: _checkpoint}
     sampler = openers[kind](args)
     judges, _, judges_folder = (args.judges or (args.sampler if kind == MINIATURE else REAL)).partition(":")

@@ -40,10 +40,10 @@ class Clip:
     def open(cls, folder: Path, tokenizer: Path, device: torch.device, dtype: torch.dtype) -> Clip:
         """The model in `folder` and the tokenizer in that of its name; raises `ModelError`."""
         try:
-            model = _whole(folder, dtype=dtype, use_safetensors=True)
-            return cls(model.to(device), CLIPTokenizer.from_pretrained(tokenizer))
+            model, words = _whole(folder, dtype=dtype, use_safetensors=True), CLIPTokenizer.from_pretrained(tokenizer)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: not a CLIP that transformers opens ({_line(error)})") from error
+        return cls(model.to(device), words)
 
     @classmethod
     def open_open_clip(
@@ -54,9 +54,10 @@ class Clip:
         try:
             weights = from_open_clip(load_file(file))
             model = _whole(None, config=config or huge(), state_dict=weights, dtype=dtype)
-            return cls(model.to(device), CLIPTokenizer.from_pretrained(tokenizer))
+            words = CLIPTokenizer.from_pretrained(tokenizer)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{file}: not a CLIP in open_clip's layout of this size ({_line(error)})") from error
+        return cls(model.to(device), words)
 
     @property
     def scale(self) -> float:

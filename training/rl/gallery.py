@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from training.memory import enough_for
 from training.rewards import WeightedReward
 from training.rewards.weighted import Observed
 from training.samplers import Picture, Sampler
@@ -58,7 +59,8 @@ class Gallery:
 
     def _look(self, pictures: Sequence[Picture]) -> Observed:
         images = self.sampler.sample(pictures)
-        return self.reward.observe(images, [picture.prompt for picture in pictures])
+        with enough_for("the judges beside the checkpoint"):
+            return self.reward.observe(images, [picture.prompt for picture in pictures])
 
     def _keep(self, pictures: Sequence[Picture], observed: Mapping[str, torch.Tensor]) -> None:
         parts = [observed[name] for name in self.reward.judges]

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from negopt.errors import ModelError, OptionError
+from training.memory import ran_out
 
 from .checkpoints import add_loras, open_pipeline, set_scheduler
 from .sampler import Picture
@@ -153,7 +154,9 @@ class DiffusersSampler:
         """The pictures, or None if memory ran out: the error, gone on return, would hold on to what took it."""
         try:
             return self._sample(pictures)
-        except torch.cuda.OutOfMemoryError:  # as torch before 2.5 calls it, too
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
             return None
 
     def _halve(self, tried: int) -> None:
