@@ -116,7 +116,7 @@ class Generator:
     def open(cls, folder: Path, device: str | torch.device = "cpu", **parts: Any) -> Generator:
         """The model in `folder`; raises `ModelError` naming the file at fault, nothing half-loaded, and `OptionError`
         for a device that is not there."""
-        _check_device(device)
+        check_device(device)
         config = T5Config.from_json(read_json(folder / CONFIG))
         tokenizer = TermTokenizer.from_file(folder / TOKENIZER)
         if len(tokenizer) > config.vocab_size:
@@ -429,7 +429,8 @@ def load(
     return Generator.open(locate(model, folders), device, count_tokens=count_tokens)
 
 
-def _check_device(device: str | torch.device) -> None:
+def check_device(device: str | torch.device) -> None:
+    """Raises `OptionError` for a device that is not there."""
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # which of them depends on how torch was built

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import CLIPModel
 
-from negopt.errors import ModelError
+from negopt.errors import ModelError, OptionError
 from tests.tiny_clip import write_clip
 from training.miniature import BUNDLED
 from training.rewards.real import Source
@@ -50,3 +50,12 @@ def test_a_judge_that_does_not_fit_on_the_device_is_one_clear_line(
     add_world_arguments(parser)
     with pytest.raises(ModelError, match="too little for checkpoint and judges"):
         open_world(parser.parse_args(["--sampler", "miniature", "--judges", "real"]), ["alignment"])
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_one_clear_line(device: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_world_arguments(parser)
+    with pytest.raises(OptionError, match=f"device {device}: ") as caught:
+        open_world(parser.parse_args(["--sampler", "any.safetensors", "--device", device]))
+    assert "\n" not in str(caught.value)

@@ -115,8 +115,11 @@ def open_world(args: argparse.Namespace, metrics: Sequence[str] = METRICS) -> Wo
     if kind not in (MINIATURE, COMFYUI, A1111):
         kind = CHECKPOINT
     _refuse_what_does_not_apply(args, kind)
+    from negopt.generator import check_device
     from training.memory import enough_for
 
+    if args.device is not None:
+        check_device(args.device)
     with enough_for("checkpoint and judges"):
         return _opened(args, kind, metrics)
 
