@@ -5,7 +5,8 @@
 RL learns from which of two negatives of a prompt made the better picture on the same noise. Here a model draws two for
 each prompt, and their pictures are made in each number of steps, on several noises. What a picture of n steps tells is
 how far the difference in reward of one pair goes with the mean difference of pictures of the first number of steps on
-the other noises: their correlation, 0 to 1. Each number of steps has its own sampler, and they take turns.
+the other noises: their correlation, 0 to 1. Each number of steps has its own sampler, and they take turns; a checkpoint
+in this process is loaded once for all of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,7 +31,8 @@ from training.evaluation.intervals import Interval, bootstrap
 from training.rl.gallery import Gallery
 from training.rl.recipe import Recipe
 from training.samplers import Picture
-from training.world import METRICS, add_world_arguments, open_world
+from training.samplers.in_process import DiffusersSampler
+from training.world import METRICS, World, add_world_arguments, open_world
 
 TURN = 10
 """Prompts whose pictures one sampler makes before the next has its turn."""
@@ -55,8 +59,7 @@ def compare(args: argparse.Namespace) -> None:
     """Make the pictures in each number of steps, and print what they tell."""
     prompts = list(load_judged(args.prompts, args.pairs)["prompt"])
     pairs = drawn_pairs(negopt.load(args.model), prompts)
-    worlds = [open_world(argparse.Namespace(**{**vars(args), "sampler_steps": steps})) for steps in args.steps]
-    galleries = [world.gallery(dict.fromkeys(METRICS, 1.0)) for world in worlds]
+    galleries = [world.gallery(dict.fromkeys(METRICS, 1.0)) for world in worlds_of(args)]
     pictures = [pictures_of(row, *pair, args.noises) for row, pair in enumerate(pairs)]
     rates = make_in_turns(galleries, pictures)
     shape = (len(pairs), 2, args.noises)
@@ -64,6 +67,22 @@ def compare(args: argparse.Namespace) -> None:
     print(f"{len(pairs)} pairs of negatives, {args.noises} noises; {machine()}")
     print(table(["steps", "pictures a second", "of the first", "what a pair tells", "against the first"],
                 [_row(*row, rates[0], apart[0]) for row in zip(args.steps, rates, apart, strict=True)]))  # fmt: skip
+
+
+def worlds_of(args: argparse.Namespace) -> Iterator[World]:
+    """One for each number of steps. All share the networks of the first: a GPU that holds a checkpoint and its judges
+    need not have room for them several times."""
+    first: World | None = None
+    for steps in args.steps:
+        if first and isinstance(first.sampler, DiffusersSampler):
+            sampler = copy(first.sampler)
+            sampler.steps = steps
+            # copies, since each learns from the pictures of its own sampler
+            yield replace(first, sampler=sampler, judges={name: copy(judge) for name, judge in first.judges.items()})
+            continue
+        world = open_world(argparse.Namespace(**{**vars(args), "sampler_steps": steps}))
+        first = first or world
+        yield world
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.sketches import main, pictures_of, told
+from benchmarks.sketches import _parser, main, pictures_of, told, worlds_of
+from training.samplers import in_process
 
 
 def test_a_pair_is_compared_with_what_other_noises_show() -> None:
@@ -38,6 +40,25 @@ def test_what_makes_no_comparison_is_refused_in_one_line(wrong: list[str], capsy
         main(["--sampler", "miniature", "--model", "m", "--prompts", "p", *wrong])
     assert ended.value.code == 2
     assert wrong[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_all_numbers_of_steps_share_one_checkpoint_and_its_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+    open_pipeline = in_process.open_pipeline
+
+    def counted(*args: Any, **settings: Any) -> Any:
+        opened.append(args)
+        return open_pipeline(*args, **settings)
+
+    monkeypatch.setattr(in_process, "open_pipeline", counted)
+    command = "--sampler miniature --model m --prompts p --steps 8 5 4"
+    worlds = list(worlds_of(_parser().parse_args(command.split())))
+    assert len(opened) == 1
+    assert [world.sampler.description["steps"] for world in worlds] == [8, 5, 4]
+    first, second, _ = (world.gallery({"fidelity": 1.0}).reward.judges["fidelity"] for world in worlds)
+    first.learn(torch.ones(1, 3))
+    assert len(first.state_dict()["last"]) == 1
+    assert len(second.state_dict()["last"]) == 0
 
 
 def test_a_data_set_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
