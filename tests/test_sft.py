@@ -185,6 +185,16 @@ def test_a_torch_that_does_not_say_whether_it_has_bf16_has_none(monkeypatch: pyt
     assert _precision("auto") == "no"
 
 
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "no"), ((8, 0), "bf16"), ((12, 0), "bf16")])
+def test_a_gpu_that_only_emulates_bf16_has_none(
+    capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)  # torch's answer on all three
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
+    assert _precision("auto") == expected
+
+
 def test_early_stopping_ends_before_the_last_epoch(data_folder: Path, tmp_path: Path) -> None:
     more = ["--epochs", "50", "--patience", "1", "--limit", "32", "--learning-rate", "0.05", "--weight-decay", "0"]
     assert train(data_folder, tmp_path / "run", *more) == 0

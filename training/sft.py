@@ -351,7 +351,8 @@ def _precision(wanted: str) -> str:
 
 def _has_bf16() -> bool:
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        # not is_bf16_supported: it counts cards that have no instructions for it and emulate them, too
+        return torch.version.hip is not None or torch.cuda.get_device_capability() >= (8, 0)
     asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not before torch 2.5
     return torch.backends.mps.is_available() or bool(asked and asked())
 
