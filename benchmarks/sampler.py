@@ -287,7 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warning = busy()
     with opened(options) as makers:
         figures = measure(makers, options.pictures, options.alone, options.batches, options.repeats)
-        where = torch.cuda.get_device_name() if makers.device.type == "cuda" else f"{options.threads} threads"
+        device = makers.device
+        where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{options.threads} threads"
         measured_on = f"{machine()}; Python {sys.version.split()[0]}, torch {torch.__version__}; {where}"
         print(f"Measured on {measured_on}.\n\n{shown(figures, makers)}")
     if warning:
