@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import CLIPImageProcessor, CLIPModel
 
 from negopt.errors import ModelError, OptionError
@@ -132,6 +133,13 @@ def test_both_versions_of_laions_head_are_read(tmp_path: Path) -> None:
     for wrong in ("0.safetensors", "none.safetensors"):
         with pytest.raises(ModelError, match="not an aesthetics head"):
             read_head(tmp_path / wrong)
+
+
+def test_laions_head_asks_no_device_for_double_precision(tmp_path: Path) -> None:
+    save_file(torch.nn.Linear(16, 1).state_dict(), tmp_path / "1.safetensors")
+    rate = read_head(tmp_path / "1.safetensors")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert rate(torch.empty(5, 16, device="cuda:0")).device == CPU
 
 
 def test_preference_is_the_scaled_cosine(clip: Clip) -> None:

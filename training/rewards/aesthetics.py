@@ -55,8 +55,9 @@ def read_head(file: Path) -> Callable[[torch.Tensor], torch.Tensor]:
         raise ModelError(f"{file}: not an aesthetics head of linear layers ({error})") from error
 
     def rate(embedded: torch.Tensor) -> torch.Tensor:
-        unit = embedded.double() / embedded.double().norm(dim=-1, keepdim=True)
-        rated: torch.Tensor = (unit @ weight.to(unit.device).T + bias.to(unit.device))[:, 0].float()
+        exact = embedded.cpu().double()  # there are devices without double precision: MPS
+        unit = exact / exact.norm(dim=-1, keepdim=True)
+        rated: torch.Tensor = (unit @ weight.T + bias)[:, 0].float()
         return rated
 
     return rate
