@@ -49,7 +49,7 @@ def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim
             for name, parameter in model.named_parameters():
                 parameter.copy_(weights[name])
                 own = {key: moments[f"{name}|{key}"] for key in state["moments"]}
-                optimizer.state[parameter] = {k: v.to(_place(k, v, parameter)) for k, v in own.items()}
+                optimizer.state[parameter] = {k: v.to(_place(k, v, parameter), copy=True) for k, v in own.items()}
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise _damaged(folder, error) from error
     return state
@@ -70,7 +70,13 @@ def _damaged(folder: Path, error: Exception) -> ModelError:
 
 def load_tensors(folder: Path) -> dict[str, torch.Tensor]:
     """The `tensors` of a checkpoint."""
-    return load_file(folder / TENSORS)
+    return read_tensors(folder / TENSORS)
+
+
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a file, in memory of their own: they may outlive it. Those that safetensors gives are the file
+    itself, mapped, and Windows neither deletes nor replaces a file as long as one of them is there."""
+    return {name: tensor.clone() for name, tensor in load_file(file).items()}
 
 
 def load_weights(folder: Path, model: torch.nn.Module) -> None:

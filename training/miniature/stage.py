@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm import tqdm
 
 from negopt.errors import ModelError
 from training.atomic import recover_folder, replace_folder
-from training.checkpoint import load_checkpoint, moment_names, save_checkpoint
+from training.checkpoint import load_checkpoint, moment_names, read_tensors, save_checkpoint
 
 WARMUP = 100
 """Steps in which the learning rate rises."""
@@ -138,7 +138,7 @@ class Stage:
         state = load_checkpoint(self.folder / "live", self.module, self.optimizer)
         if state["facts"] != self.state["facts"]:
             raise ModelError(f"{self.folder} belongs to other settings or data; delete it to start anew")
-        self.average = load_file(self.folder / "average.safetensors")
+        self.average = read_tensors(self.folder / "average.safetensors")
         self.state = state
         met = bool(self.goal and state["history"] and self.goal(state["history"][-1]))
         self.state["done"] = state["step"] >= self.steps or met
