@@ -75,6 +75,18 @@ def test_a_step_that_fails_says_why_and_stops_those_that_need_it(tmp_path: Path)
     assert not (tmp_path / "later.jsonl").exists()
 
 
+def test_steps_say_what_the_code_page_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as Windows writes to a file
+    monkeypatch.delenv("PYTHONUTF8", raising=False)
+    run_all([people("pairs", tmp_path, pairs=40)], tmp_path, jobs=1)
+    built = ("data", "build", str(tmp_path / "pairs.jsonl"), "--quiet", "--out", str(tmp_path / "Łukasz"))
+    run_all([Step("data", built)], tmp_path, jobs=1)
+    assert "Łukasz" in (tmp_path / "logs" / "data.log").read_text("utf-8")
+    wrong = Step("wrong", ("data", "build", str(tmp_path / "José.csv"), "--out", str(tmp_path / "data")))
+    with pytest.raises(NegOptError, match=r"José\.csv"):
+        run_all([wrong], tmp_path, jobs=1)
+
+
 def a_table(**learned: float) -> dict[str, dict[str, Interval]]:
     table = {name: dict.fromkeys(FIGURES, Interval(1.0, 0.9, 1.1)) for name in (LEARNED, *RIVALS, *SPECIALISTS)}
     table[LEARNED] = {name: Interval(learned.get(name.split()[0], 1.5), 0.0, 9.0) for name in FIGURES}

@@ -95,7 +95,8 @@ def _run(step: Step, said: str, out: Path, threads: int, watched: bool) -> float
         with log.open("a", encoding="utf-8") as file:
             result = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
         if result.returncode:
-            end = "\n".join(log.read_text("utf-8").splitlines()[-5:])
+            # a library may write in another encoding
+            end = "\n".join(log.read_text("utf-8", "replace").splitlines()[-5:])
             raise NegOptError(f"{step.name} failed; the end of {log}:\n{end}")
     write_text(mark, said)
     return time.monotonic() - began
