@@ -19,7 +19,7 @@ FIGURES = ("inception score", "aesthetics", "alignment", "fidelity", "reward")
 
 
 def test_every_step_is_a_command_that_is_understood(tmp_path: Path) -> None:
-    steps = miniature_steps(tmp_path, "miniature")
+    steps = miniature_steps(tmp_path / "John Doe", f"miniature:{tmp_path / 'a world'}")
     for step in steps:
         parser = argparse.ArgumentParser(exit_on_error=False)
         importlib.import_module(COMMANDS[step.command[0]][0]).add_arguments(parser)

@@ -62,9 +62,11 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
         return str(max(2, round(count * scale)))
 
     def learn(name: str, model: str, steps: int, *more: str) -> Step:
-        words = f"rl --preset miniature --model {out / model / 'model'} --sampler {sampler} --prompts {out / 'data'}"
-        words += f" --sampler-steps {SKETCHED_IN}"
-        return Step(name, (*words.split(), "--out", str(out / name), "--steps", of(steps), *more), (model,))
+        words = (
+            *("rl", "--preset", "miniature", "--model", str(out / model / "model"), "--sampler", sampler),
+            *("--prompts", str(out / "data"), "--sampler-steps", str(SKETCHED_IN), "--out", str(out / name)),
+        )
+        return Step(name, (*words, "--steps", of(steps), *more), (model,))
 
     taught = [
         learn("rl", "sft", STEPS, "--prefer-any"),
@@ -95,7 +97,7 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
         Step(
             "evaluate",
             (
-                *f"evaluate --sampler {sampler} --data {data} --prompts {of(400)} --search {of(24)}".split(),
+                *("evaluate", "--sampler", sampler, "--data", str(data), "--prompts", of(400), "--search", of(24)),
                 *("--list-prompts", of(16), "--out", str(out / "report"), "--prefer", LEARNED, "--models", *compared),
             ),
             tuple(step.name for step in taught),
