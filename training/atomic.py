@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from negopt.errors import DataError
+
+PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between tries: on Windows a virus scanner or an indexer holds what was just written for a moment."""
 
 
 @contextmanager
@@ -27,13 +35,13 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     try:
         yield fresh
         if folder.exists():
-            folder.rename(aside)
-        fresh.rename(folder)
+            _patiently(folder.rename, aside)
+        _patiently(fresh.rename, folder)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         recover_folder(folder)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    _clear(aside)
 
 
 def recover_folder(folder: Path) -> None:
@@ -41,9 +49,33 @@ def recover_folder(folder: Path) -> None:
     aside = folder.parent / f".{folder.name}.old"
     if aside.exists():
         if folder.exists():
-            shutil.rmtree(aside, ignore_errors=True)
+            _clear(aside)
         else:
-            aside.rename(folder)
+            _patiently(aside.rename, folder)
+
+
+def _clear(aside: Path) -> None:
+    """Delete an old folder. Windows deletes no file that somebody still reads, such as a model that is loaded: what
+    is left then makes room for the next one, and a later call deletes it."""
+    for left in aside.parent.glob(f"{glob.escape(aside.name)}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
+    if aside.exists():
+        with suppress(OSError):
+            aside.rename(aside.with_name(f"{aside.name}-{time.time_ns()}"))
+
+
+def _patiently(rename: Callable[[Path], Any], target: Path) -> None:
+    """Rename, in several tries where it is Windows that refuses."""
+    for seconds in PATIENCE:
+        try:
+            rename(target)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) is None:
+                raise
+        time.sleep(seconds)
+    rename(target)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -52,7 +84,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all; raises `DataError` where Windows does not replace one that is open."""
     fresh = path.with_name(f".{path.name}.new-{os.getpid()}")
     fresh.write_bytes(content)
-    fresh.replace(path)
+    try:
+        _patiently(fresh.replace, path)
+    except PermissionError as error:
+        fresh.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be replaced; close it where it is open ({error.strerror})") from error
