@@ -31,6 +31,12 @@ def test_every_step_is_a_command_that_is_understood(tmp_path: Path) -> None:
         done |= ready
 
 
+def test_on_windows_no_step_needs_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert miniature_steps(tmp_path, "miniature", jobs=4)[-1].processes == 4
+    monkeypatch.setattr("sys.platform", "win32")
+    assert {step.processes for step in miniature_steps(tmp_path, "miniature", jobs=4)} == {1}
+
+
 def people(name: str, out: Path, *after: str, pairs: int = 3) -> Step:
     return Step(name, ("miniature", "people", "--out", str(out / f"{name}.jsonl"), "--pairs", str(pairs)), after)
 

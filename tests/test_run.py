@@ -153,3 +153,11 @@ def test_a_library_that_is_missing_is_named(
     said = capsys.readouterr().err
     assert said.startswith("error: no_such_library is not installed; ")
     assert 'pip install -e ".[train,judges]"' in said
+
+
+def test_windows_has_one_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run", "--preset", "miniature", "--out", "runs", "--processes", "2", "--dry-run"]
+    assert main(command) == 0
+    monkeypatch.setattr("sys.platform", "win32")
+    assert main(command) == 2
+    assert "--processes" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from training.atomic import write_text
 from training.evaluation.claims import LEARNED, SPECIALISTS, claims_of, read_table
-from training.steps import Step, run_all
+from training.steps import Step, can_launch_several, run_all
 
 STEPS, WITHOUT_SFT = 150, 80
 """Steps of RL: for every weighting at once, and without SFT."""
@@ -101,6 +101,6 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
                 *("--list-prompts", of(16), "--out", str(out / "report"), "--prefer", LEARNED, "--models", *compared),
             ),
             tuple(step.name for step in taught),
-            jobs,
+            jobs if can_launch_several() else 1,
         ),
     ]

@@ -20,7 +20,7 @@ import yaml
 
 from negopt.errors import DataError, OptionError
 from negopt.locate import BUNDLED
-from training.steps import Step, run_all
+from training.steps import Step, can_launch_several, run_all
 
 FOLDER = Path(__file__).parent / "presets"
 PICTURES, STAGES = "pictures", ("people", "data", "sft", "rl", "evaluate")
@@ -56,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.processes > 1 and not can_launch_several():
+        raise OptionError("--processes: PyTorch starts several processes on Linux and macOS only; on Windows use WSL")
     given = {"sampler": args.checkpoint, "workflow": args.workflow, "server": args.server}
     preset = Preset.read(args.preset).changed(args.changes, {k: v for k, v in given.items() if v is not None})
     steps = preset.steps(args.out, args.data, args.processes)

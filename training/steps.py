@@ -22,6 +22,12 @@ from training.atomic import write_text
 from training.digest import digest_of_texts
 
 
+def can_launch_several() -> bool:
+    """Whether torchrun starts here: its rendezvous asks for libuv, without which PyTorch is built for Windows
+    (https://github.com/pytorch/pytorch/issues/148283)."""
+    return sys.platform != "win32"
+
+
 @dataclass(frozen=True)
 class Step:
     """One command, and the steps that must be done before."""
