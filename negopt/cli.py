@@ -7,6 +7,8 @@ that cannot be opened, 2 a bad option.
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import json
 import os
 import sys
@@ -121,10 +123,14 @@ def _remembered(prompts: Iterator[str], read: list[str]) -> Iterator[str]:
 def _lines(name: str) -> Iterator[str]:
     """The file's lines without their ends. A blank line is a prompt, too: answers stay beside prompts."""
     if name == "-":
-        yield from (line.rstrip(b"\r\n").decode("utf-8", "replace") for line in sys.stdin.buffer)
+        lines = (line.rstrip(b"\r\n").decode("utf-8", "replace") for line in sys.stdin.buffer)
+        yield from (line.removeprefix("\ufeff") if number == 0 else line for number, line in enumerate(lines))
         return
-    with Path(name).open(encoding="utf-8-sig", errors="replace") as file:
-        yield from (line.rstrip("\r\n") for line in file)
+    with Path(name).open("rb") as opened:
+        # Windows PowerShell's `>` writes UTF-16; peek, since a pipe cannot be read twice
+        wide = opened.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        with io.TextIOWrapper(opened, encoding="utf-16" if wide else "utf-8-sig", errors="replace") as file:
+            yield from (line.rstrip("\r\n") for line in file)
 
 
 def _report(prompt: str, answer: NegativePrompt, *, as_json: bool) -> list[str]:

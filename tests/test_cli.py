@@ -66,6 +66,15 @@ def test_a_comment_swallows_nothing_where_lines_are_joined(capsys: pytest.Captur
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8"])
+def test_a_file_may_be_powershells(encoding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_bytes("\ufeffa cat, no text\r\nnaïve".encode(encoding))
+    assert main(["--file", str(file), "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["prompt"] for line in lines] == ["a cat, no text", "naïve"]
+
+
 def test_a_pipe_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(pipe := tmp_path / "pipe")
     writer = threading.Thread(target=pipe.write_text, args=("a cat\na dog\n",))
