@@ -21,6 +21,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -320,7 +321,12 @@ def make_link(place: Path) -> None:
     if sys.platform == "win32":  # a junction needs no rights of its own, a symbolic link does
         import _winapi
 
-        _winapi.CreateJunction(str(ROOT), str(place))
+        try:
+            _winapi.CreateJunction(str(ROOT), str(place))
+        except OSError:  # on a drive without junctions (exFAT, the network) an empty folder is left
+            with suppress(OSError):
+                place.rmdir()
+            raise
     else:
         place.symlink_to(ROOT, target_is_directory=True)
 

@@ -494,6 +494,26 @@ def test_a_copy_is_made_and_said_where_links_are_not_possible(
     assert (place / "install.py").is_file()
 
 
+def test_a_copy_is_made_where_windows_leaves_half_a_junction(
+    comfyui: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def half(source: str, place: str) -> None:
+        """As CPython does it: the folder is made first, and stays where it cannot become a junction."""
+        Path(place).mkdir()
+        raise OSError("Incorrect function")
+
+    windows = ModuleType("_winapi")
+    windows.CreateJunction = half  # type: ignore[attr-defined]
+    install = load(checkout / "install.py")
+    monkeypatch.setitem(sys.modules, "_winapi", windows)
+    monkeypatch.setattr(install, "is_link", lambda path: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(install.sys, "platform", "win32")
+        assert install.main(["--comfyui", str(comfyui)]) == 0
+    assert "copied to" in capsys.readouterr().out
+    assert (comfyui / "custom_nodes" / "negopt" / "install.py").is_file()
+
+
 def test_no_copy_is_made_into_itself(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
