@@ -37,7 +37,7 @@ class Album:
             for job in jobs:
                 _paint_chunk(job)
         else:
-            with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
                 list(tqdm(pool.map(_paint_chunk, jobs), total=len(jobs), unit="chunk", desc="paint"))
         self.pictures: NDArray[np.uint8] = np.concatenate([np.load(path) for path in paths])
 
