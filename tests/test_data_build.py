@@ -28,7 +28,7 @@ from training.__main__ import main
 from training.data import dedup, split, stats
 from training.data.build import BuildOptions, build
 from training.data.cleaning import Cleaner, CleanPair
-from training.data.dataset import load_judged, load_split
+from training.data.dataset import LONGEST, load_judged, load_split
 from training.data.pairs import RawPair
 from training.data.store import SPLITS, Store
 
@@ -316,6 +316,21 @@ def test_a_folder_with_brackets_in_its_name_opens(tmp_path: Path, monkeypatch: p
         assert len(load_split(folder, "train")) == 36
     with pytest.raises(DataError, match="not a data set with a split 'test'"):
         load_split(out, "test")
+
+
+def test_windows_opens_a_folder_with_a_long_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
+    (tmp_path / "t").mkdir()
+    out = tmp_path / ("o" * LONGEST)
+    for seed in (1, 2):  # a rebuilt data set has no rows of the one before
+        source = write_jsonl(tmp_path / "a.jsonl", different_pairs(40, seed))
+        build([str(source)], out, BuildOptions(validation=0.0, test=0.0))
+        with monkeypatch.context() as patched:
+            patched.setattr("sys.platform", "win32")
+            opened = load_split(out, "train")
+        assert sorted(opened["prompt"]) == sorted(row["prompt"] for row in rows_of(out)["train"])
+        assert not (out / ".cache").exists()
+    assert len(list((tmp_path / "t").glob("negopt-*"))) == 2
 
 
 def test_each_prompt_is_judged_once(tmp_path: Path) -> None:
