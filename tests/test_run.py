@@ -76,6 +76,13 @@ def test_values_are_changed_from_the_command_line(tmp_path: Path) -> None:
     assert evaluate.typed.startswith("torchrun --standalone --nproc_per_node 2 -m training evaluate ")
 
 
+def test_what_is_printed_can_be_typed_on_windows_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step("sft", ("sft", "--data", "my data", "--out", "o"))
+    assert step.typed == "python -m training sft --data 'my data' --out o"
+    monkeypatch.setattr("sys.platform", "win32")
+    assert step.typed == 'python -m training sft --data "my data" --out o'
+
+
 def test_an_option_is_left_out_or_given_without_a_value(tmp_path: Path) -> None:
     _, _, rl, _ = steps_of("sd15-12gb", tmp_path, "pictures.vram=null", "rl.prefer-any=true", "rl.seed=[1, 2]")
     assert "--vram" not in rl.command

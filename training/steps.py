@@ -42,7 +42,9 @@ class Step:
     def typed(self) -> str:
         """As one would type it."""
         launch = f"torchrun {' '.join(self.launch)}" if self.processes > 1 else "python"
-        return " ".join([launch, "-m", "training", *map(shlex.quote, self.command)])
+        # cmd.exe knows no single quotes
+        said = subprocess.list2cmdline(self.command) if sys.platform == "win32" else shlex.join(self.command)
+        return f"{launch} -m training {said}"
 
     @property
     def launch(self) -> list[str]:
