@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import sys
 
 # malloc.h: parameters of mallopt(3)
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
@@ -15,7 +16,8 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 def keep_freed_memory() -> None:
     """Tell glibc's malloc so; nothing happens with any other C library."""
-    if platform.libc_ver()[0] != "glibc":
+    # elsewhere libc_ver opens python itself, which need not be readable: that of the Microsoft Store
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(_MMAP_MAX, 0)
