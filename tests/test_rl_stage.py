@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,6 +94,13 @@ def test_the_reward_rises_and_the_model_is_written(model: Path, tmp_path: Path, 
     assert len(kept) <= recipe.warm_up * recipe.prompts * recipe.copies < learned.gallery.made
     taught = negopt.load(tmp_path / "model")
     assert {"blurry", "wilted"} & {term.text for term in taught.generate("a face", max_terms=5).terms}
+
+
+def test_a_step_may_take_no_time(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Windows' clock stands still for 16 ms
+    monkeypatch.setattr("training.rl.stage.time", SimpleNamespace(monotonic=lambda: 1.0))
+    (measured,) = stage(model, tmp_path, replace(GROUP, steps=1)).run()
+    assert measured["share_not_pictures"] == 1
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:

@@ -151,7 +151,7 @@ class Stage:
         measured |= {name: part.mean().item() for name, part in reward.parts.items()}
         measured["made_anew"] = (self.gallery.made - made) / len(drawn)
         measured["pictures_a_second"] = (self.gallery.made - made) / max(looked - looking, 1e-9)
-        measured["share_not_pictures"] = 1 - (looked - looking) / (time.monotonic() - began)
+        measured["share_not_pictures"] = 1 - (looked - looking) / max(time.monotonic() - began, 1e-9)
         return measured
 
     def _look(self, pictures: Sequence[Picture], title: str | None = None) -> Observed:
