@@ -457,6 +457,45 @@ def test_a_failing_build_leaves_the_old_folder_and_nothing_else(
     assert digests(tmp_path) == before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not list what is open")
+@pytest.mark.parametrize(
+    "place",
+    [
+        "training.data.dedup.jaccard",
+        "training.data.dedup.band_buckets",
+        "pyarrow.parquet.ParquetWriter.write_batch",
+    ],
+)
+def test_a_failing_build_leaves_no_file_open(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    source = write_jsonl(tmp_path / "a.jsonl", different_pairs(40))
+    monkeypatch.setattr("training.data.build._ROWS_PER_GROUP", 5)
+    monkeypatch.setattr(place, full)
+    with pytest.raises(OSError, match="no space left") as raised:
+        build([str(source)], tmp_path / "out", BuildOptions())
+    opened = [file.readlink().name for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    assert not [name for name in opened if name.startswith("rows.sqlite")]
+    assert raised.tb  # and with it what the failed functions held
+
+
+def test_a_failing_build_says_why_where_windows_deletes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        monkeypatch.setattr(os, "unlink", refused)
+        raise KeyboardInterrupt
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError("used by another process")
+
+    source = write_jsonl(tmp_path / "a.jsonl", different_pairs(40))
+    monkeypatch.setattr(split, "assign", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build([str(source)], tmp_path / "out", BuildOptions())
+
+
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt", "source", "user", "licence"])
 def test_half_a_character_does_not_end_a_build(tmp_path: Path, field: str) -> None:
     pairs = different_pairs(20)

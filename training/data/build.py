@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -72,7 +73,10 @@ def build(sources: Sequence[str], out: Path, options: BuildOptions, quiet: bool 
     _remove_leftovers(out)
     with replace_folder(out) as fresh:
         with (
-            tempfile.TemporaryDirectory(prefix=f".{out.name}.work-{os.getpid()}-", dir=out.parent) as work,
+            # what Windows does not delete, still open, must not hide why the build failed
+            tempfile.TemporaryDirectory(
+                prefix=f".{out.name}.work-{os.getpid()}-", dir=out.parent, ignore_cleanup_errors=True
+            ) as work,
             Store(Path(work)) as store,
         ):
             summary = _fill_store(store, sources, options, quiet)
@@ -149,14 +153,15 @@ def _write_splits(store: Store, folder: Path, quiet: bool) -> tuple[dict[str, in
     for index, name in enumerate(SPLITS):
         total = int(store.value("SELECT COUNT(*) FROM pairs WHERE dropped IS NULL AND split = ?", index))
         counts[name] = total
-        rows = iter(tqdm_or_not(store.rows(name), f"writing {name}", quiet, "rows", total))
         files = -(-total // ROWS_PER_FILE)
-        for number in range(files):
-            path = folder / "data" / f"{name}-{number:05d}-of-{files:05d}.parquet"
-            for row in _written(path, islice(rows, ROWS_PER_FILE)):
-                known = row["source"] in sources or len(sources) < _MOST_SOURCES
-                sources[row["source"] if known else "others"] += 1
-                licences[row["licence"]] += 1
+        with closing(store.rows(name)) as stored:
+            rows = iter(tqdm_or_not(stored, f"writing {name}", quiet, "rows", total))
+            for number in range(files):
+                path = folder / "data" / f"{name}-{number:05d}-of-{files:05d}.parquet"
+                for row in _written(path, islice(rows, ROWS_PER_FILE)):
+                    known = row["source"] in sources or len(sources) < _MOST_SOURCES
+                    sources[row["source"] if known else "others"] += 1
+                    licences[row["licence"]] += 1
     return counts, dict(sources.most_common()), dict(licences.most_common())
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -112,8 +112,9 @@ class Store:
         """How many rows are not dropped."""
         return int(self.value("SELECT COUNT(*) FROM pairs WHERE dropped IS NULL"))
 
-    def rows(self, split: str) -> Iterator[dict[str, Any]]:
-        """The rows of a split as the published columns, in the order of the seed."""
+    def rows(self, split: str) -> Generator[dict[str, Any], None, None]:
+        """The rows of a split as the published columns, in the order of the seed. Unless read to the end, or closed,
+        they keep the file open beyond the store's own end."""
         cursor = self.db.execute(
             "SELECT columns, author, strict FROM pairs JOIN texts USING (id) JOIN pages ON pages.id = pairs.page"
             " WHERE dropped IS NULL AND split = ? ORDER BY place, pair_key",
