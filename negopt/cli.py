@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import errno
 import io
 import json
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +98,8 @@ def _write_answers(args: argparse.Namespace, values: dict[str, Any]) -> None:
     generator = load(args.model, args.device)
     for prompt, answer in _answers(generator, prompts, values, stream=args.file == "-"):
         for text in _report(prompt, answer, as_json=args.json):
-            print(text, flush=args.file == "-")
+            with _to_a_pipe():
+                print(text, flush=args.file == "-")
 
 
 def _answers(
@@ -149,13 +152,25 @@ def _in_one_line(text: str) -> str:
     return " ".join([*(left if left == line else left.rstrip(" ,") + "," for line, left in bare), last])
 
 
+@contextmanager
+def _to_a_pipe() -> Iterator[None]:
+    """Windows calls a pipe that nobody reads an invalid argument (https://github.com/python/cpython/issues/79935)."""
+    try:
+        yield
+    except OSError as error:
+        if sys.platform == "win32" and error.errno == errno.EINVAL:
+            raise BrokenPipeError(errno.EPIPE, "nobody reads this") from error
+        raise
+
+
 def console() -> None:
     """Entry point of the `negopt` command."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     try:
         code = main()
-        sys.stdout.flush()
+        with _to_a_pipe():
+            sys.stdout.flush()
     except BrokenPipeError:  # `negopt --file all.txt | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -9,11 +10,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import negopt
-from negopt.cli import main
+from negopt.cli import console, main
 
 PROMPT = "portrait photo of an old fisherman, 85mm, overcast"
 
@@ -131,6 +133,33 @@ def test_the_installed_module_runs_and_a_closed_pipe_is_no_error(tmp_path: Path)
     done = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+class WindowsPipe(io.FileIO):
+    """What Windows says of a closed pipe."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise OSError(errno.EINVAL, "Invalid argument") from None
+
+
+@pytest.mark.parametrize("arguments", [[PROMPT], ["--file", "-"]])
+def test_a_closed_pipe_is_no_error_on_windows(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr("sys.argv", ["negopt", *arguments])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a cat\na dog\n")))
+    monkeypatch.setattr("sys.platform", "win32")
+    with io.TextIOWrapper(io.BufferedWriter(WindowsPipe(writer, "w"))) as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        with pytest.raises(SystemExit) as left:
+            console()
+    assert left.value.code == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_importing_the_package_does_not_import_torch() -> None:
