@@ -111,7 +111,7 @@ def test_rows_of_one_call_suppose_different_things() -> None:
 
 
 def new_critic() -> Critic:
-    return Critic([*TERMS, "blurry"], PROMPTS, read, ["reward", "other"])
+    return Critic([*TERMS, "blurry"], PROMPTS, read, ["reward", "other"], longest=5)
 
 
 def paid(terms: list[str], prompt: str) -> float:
@@ -177,3 +177,27 @@ def test_each_prompt_by_its_own_weights() -> None:
     assert for_reward.terms[0] == for_other.terms[-1] == "logo"
     assert for_reward.worthwhile == 1
     assert for_other.worthwhile == 0
+
+
+def test_nothing_is_written_where_nothing_helps_enough() -> None:
+    """A first term costs 1, whatever it is; each of three terms adds 0.6, but for a face."""
+    critic = new_critic()
+    noise, chance = torch.Generator().manual_seed(0), random.Random(0)
+    good = set(critic.terms[:3])
+    for _ in range(80):
+        prompts = [prompt for prompt in PROMPTS for _ in range(4)]
+        lists = [chance.sample(critic.terms, chance.randint(0, 5)) for _ in prompts]
+        rewards = torch.tensor(
+            [
+                0.6 * len(good & set(terms)) * (prompt != "a face") - (1.0 if terms else 0.0)
+                for terms, prompt in zip(lists, prompts, strict=True)
+            ]
+        )
+        rewards += 0.5 * torch.randn(len(lists), generator=noise)
+        critic.learn(prompts, lists, {"reward": rewards, "other": -rewards}, 4)
+    for prompt, ranking in zip(PROMPTS, critic.rank(PROMPTS, {"reward": 1.0}), strict=True):
+        if prompt == "a face":
+            assert ranking.worthwhile == 0
+        else:
+            assert ranking.worthwhile == 3
+            assert set(ranking.terms[:3]) == good

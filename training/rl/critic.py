@@ -1,4 +1,7 @@
-"""The critic: which terms are best for a prompt, by an `Appraisal` of those that the first policy writes.
+"""The critic: which terms are best for a prompt, and how many, by an `Appraisal` of those that the first policy writes.
+
+A list is worth what its terms are, and what its length is: one term alone may push a picture further than it should,
+several dilute each other, and where nothing helps it is best to write nothing.
 
 Prompts are told apart by what CLIP reads in them. What the first policy makes of a prompt is no help: it holds what has
 mattered to people's lists, and what they overlook is what there is to learn.
@@ -20,7 +23,7 @@ from .aspects import Aspects, Read
 TERMS = 64
 """The most terms that are judged."""
 WORTHWHILE = 0.03
-"""What a term must add to the reward, in its spreads, to be written."""
+"""What a further term must add to the reward, in its spreads, to be written."""
 
 Weights = Mapping[str, float | torch.Tensor]
 """What each metric counts: one number, or one a prompt, [B]."""
@@ -32,30 +35,34 @@ class Ranking:
 
     terms: list[str]
     worthwhile: int
-    """How many of them make pictures better."""
+    """How many of them make the best list; 0 where writing nothing is best."""
 
 
 class Critic:
     """What each of some terms adds to each of `metrics`."""
 
-    def __init__(self, terms: Sequence[str], prompts: Sequence[str], read: Read, metrics: Sequence[str]) -> None:
+    def __init__(
+        self, terms: Sequence[str], prompts: Sequence[str], read: Read, metrics: Sequence[str], longest: int
+    ) -> None:
         """`terms`: as they come in lists such as are to be judged; the commonest are. `prompts`: all that are to come.
-        `read`: what prompts say."""
+        `read`: what prompts say. `longest`: the most terms of a list."""
         self.metrics = tuple(metrics)
         self.terms = [term for term, _ in Counter(terms).most_common(TERMS)]
         self._columns = {term_key(term): column for column, term in enumerate(self.terms)}
         self._aspects = Aspects(read, prompts)
-        self._appraisal = Appraisal(len(self.terms), len(self._aspects), len(self.metrics))
+        self._longest = longest
+        self._appraisal = Appraisal(len(self.terms) + longest, len(self._aspects), len(self.metrics))
 
     def learn(
         self, prompts: Sequence[str], lists: Sequence[Sequence[str]], scores: Mapping[str, torch.Tensor], copies: int
     ) -> None:
         """Take note of lists of terms, the `copies` for a prompt side by side, and of their scores [B] in each metric;
         `prompts` has that of each list."""
-        drawn = torch.zeros(len(lists), len(self.terms))
+        drawn = torch.zeros(len(lists), len(self.terms) + self._longest)
         for row, terms in enumerate(lists):
             keys = map(term_key, terms)
             drawn[row, [self._columns[key] for key in keys if key in self._columns]] = 1
+            drawn[row, len(self.terms) :][: len(terms)] = 1  # a column each for a first term, a second, ...
         answers = torch.stack([scores[name] for name in self.metrics], 1)
         self._appraisal.learn(drawn, self._aspects(prompts), answers, copies)
 
@@ -77,9 +84,12 @@ class Critic:
     def _ranked(self, worths: torch.Tensor, weights: Weights) -> list[Ranking]:
         counting = [torch.as_tensor(weights.get(name, 0.0)).expand(len(worths)) for name in self.metrics]
         totals = torch.einsum("bvm,bm->bv", worths, torch.stack(counting, 1).float())
-        orders = totals.argsort(dim=1, descending=True, stable=True).tolist()
-        counts = (totals > WORTHWHILE).sum(1).tolist()
+        of_terms, of_places = totals.split([len(self.terms), self._longest], 1)
+        sorted_worths, orders = of_terms.sort(dim=1, descending=True, stable=True)
+        most = min(of_terms.shape[1], self._longest)
+        gains = (sorted_worths[:, :most] + of_places[:, :most] - WORTHWHILE).cumsum(1)
+        best = torch.cat([torch.zeros(len(gains), 1), gains], 1).argmax(1)
         return [
             Ranking([self.terms[column] for column in order], count)
-            for order, count in zip(orders, counts, strict=True)
+            for order, count in zip(orders.tolist(), best.tolist(), strict=True)
         ]

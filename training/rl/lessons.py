@@ -43,7 +43,7 @@ class Lessons:
         """`first`: the policy as it is at first, whose terms are judged. `prompts`: those to learn from. `read`: what
         prompts say. Raises `OptionError` if `first` writes nothing for them."""
         self._recipe, self._prompts, self._first, self._learner = recipe, prompts, first, learner
-        self._critic = Critic(self._terms(), prompts, read, recipe.metrics)
+        self._critic = Critic(self._terms(), prompts, read, recipe.metrics, recipe.max_terms)
 
     def _terms(self) -> list[str]:
         writing = self._prompts[:SHOWN]
@@ -56,15 +56,18 @@ class Lessons:
 
     def lists(self, prompts: Sequence[str], prefer: Preferring, step: int) -> list[list[Rollout]]:
         """For each prompt lists that would be best if what each supposes of all terms were true (Thompson 1933): what
-        is likely to be good comes up often, and so does what little is known of. They are of different length, since
-        the best of few terms is not the best of many."""
+        is likely to be good comes up often, and so does what little is known of. One of each prompt's is of any
+        length, from nothing on: what a length is worth shows against other lengths only."""
         copies, most = self._recipe.copies, self._recipe.max_terms
         of_each = [prompt for prompt in prompts for _ in range(copies)]
         told = None if prefer is None else [each for each in prefer for _ in range(copies)]
         random_numbers = generator_of(self._recipe.seed, step, "supposed")
         rankings = self._critic.suppose(of_each, self._counting(told), random_numbers)
         chance = random.Random(f"{self._recipe.seed}/{step}/lengths")
-        lengths = [min(ranking.worthwhile, chance.randint((most + 1) // 2, most)) for ranking in rankings]
+        lengths = [
+            chance.randint(0, most) if place % copies == 0 else ranking.worthwhile
+            for place, ranking in enumerate(rankings)
+        ]
         recited = self._recite(of_each, rankings, lengths, told)
         return [recited[start : start + copies] for start in range(0, len(recited), copies)]
 
@@ -96,7 +99,7 @@ class Lessons:
         prompts = chance.sample(self._prompts, min(TAUGHT, len(self._prompts)))
         prefer = draw_preferences(recipe.seed, lesson, len(prompts), recipe.metrics) if recipe.preferences else None
         rankings = self._critic.rank(prompts, self._counting(prefer))
-        lengths = [min(ranking.worthwhile, recipe.max_terms) for ranking in rankings]
+        lengths = [ranking.worthwhile for ranking in rankings]
         draws = collate(self._recite(prompts, rankings, lengths, prefer), self._learner.policy.writable)
         return self._learner.imitate(draws, generator_of(recipe.seed, lesson, "shuffle"), pace)
 
