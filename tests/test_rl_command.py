@@ -17,6 +17,7 @@ from negopt.errors import OptionError
 from tests.preferring import give_preferences
 from tests.tiny_policy import PROMPTS, tiny_policy
 from training.__main__ import main
+from training.data.dataset import load_split
 from training.evaluation.kept import TRIED_AGAIN
 from training.miniature.build import Build
 from training.miniature.plan import TINY
@@ -123,6 +124,19 @@ def test_prompts_are_read_in_utf_8_with_or_without_a_mark(tmp_path: Path) -> Non
     for start in (b"", b"\xef\xbb\xbf"):
         file.write_bytes(start + "a café\r\n\nа дом\n".encode())
         assert _prompts(file) == ["a café", "а дом"]
+
+
+def test_a_prompt_that_several_wrote_is_learned_from_as_often_as_any_other(tmp_path: Path) -> None:
+    pairs = [
+        {"prompt": f"a boat, number {n % 40}", "negative_prompt": f"fog, rust {n}, oars", "page": f"p{n}"}
+        for n in range(120)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    command = f"data build {tmp_path / 'pairs.jsonl'} --out {tmp_path / 'data'} --near 1 --cap-per-negative 0 --quiet"
+    assert main([*command.split(), "--validation", "0.1", "--test", "0.1"]) == 0
+    rows = list(load_split(tmp_path / "data", "train")["prompt"])
+    assert _prompts(tmp_path / "data") == list(dict.fromkeys(rows))
+    assert len(_prompts(tmp_path / "data")) < len(rows)
 
 
 def test_prompts_that_cannot_be_read_are_named_before_anything_is_loaded(
