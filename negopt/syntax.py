@@ -112,11 +112,17 @@ _STEP = {"(": 1.1, "[": 1 / 1.1, "{": 1.05}
 
 @dataclass(frozen=True)
 class _Bracket:
-    """What a pair of brackets does to its content; `strong` pairs state a weight or are doubled."""
+    """What a pair of brackets does to its content."""
 
     factor: float
-    strong: bool
-    editing: bool
+    stated: bool = False
+    """Whether the factor is written there."""
+    doubled: bool = False
+    editing: bool = False
+
+    @property
+    def strong(self) -> bool:
+        return self.stated or self.doubled or self.editing
 
 
 def read_fragments(text: str, *, split_weighted: bool = False) -> Iterator[Fragment]:
@@ -167,12 +173,12 @@ def read_fragments(text: str, *, split_weighted: bool = False) -> Iterator[Fragm
     yield from pieces.flush()
 
 
-def read_emphasis(text: str) -> list[tuple[str, float] | None]:
+def read_emphasis(text: str, *, outer_counts: bool = True) -> list[tuple[str, float] | None]:
     """`text` as a text encoder reads it, in pieces, each under one weight; None where `BREAK` stands.
 
     Words, case and punctuation stay as written, syntax goes: of prompt editing and alternation all sides
-    stand, extra networks, embeddings, wildcards and comments are left out. Weights are from -`MAX_WEIGHT` to
-    `MAX_WEIGHT`. Never raises, linear in time.
+    stand, extra networks, embeddings, wildcards and comments are left out. In `(a (b:1.2):1.5)` b has 1.8, or 1.2 if
+    `outer_counts` is false. Weights are from -`MAX_WEIGHT` to `MAX_WEIGHT`. Never raises, linear in time.
     """
     text = _HASHTAG.sub(" ", _COMMENT.sub(" ", plain_unicode(text)))
     marks = list(_MARK.finditer(text))
@@ -193,7 +199,8 @@ def read_emphasis(text: str) -> list[tuple[str, float] | None]:
         bracket = brackets.get(index)
         if mark["open"] and bracket:
             outer.append((bracket, weight))
-            weight = min(MAX_WEIGHT, max(-MAX_WEIGHT, weight * bracket.factor))
+            factor = bracket.factor * (weight if outer_counts or not bracket.stated else 1.0)
+            weight = min(MAX_WEIGHT, max(-MAX_WEIGHT, factor))
         elif mark["close"] and bracket:
             weight = outer.pop()[1]
         elif mark["join"] == "BREAK":
@@ -282,10 +289,10 @@ def _read_bracket(closing: re.Match[str], doubled: bool) -> _Bracket:
     kind = _OPENS[closing["close"]]
     stated = closing["weight"] or closing["bare"] or closing["after"] or closing["glued"]
     if kind == "[" and closing["weight"]:  # [a:b:0.5]: the number is a time, not a weight
-        return _Bracket(1.0, strong=True, editing=True)
+        return _Bracket(1.0, editing=True)
     if stated:
-        return _Bracket(float(stated), strong=True, editing=False)
-    return _Bracket(_STEP[kind], strong=doubled, editing=False)
+        return _Bracket(float(stated), stated=True)
+    return _Bracket(_STEP[kind], doubled=doubled)
 
 
 def _read_name(name: str, weight: float) -> tuple[str, float]:

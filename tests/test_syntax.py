@@ -31,6 +31,13 @@ def test_emphasis(text: str, pieces: list[tuple[str, float] | None]) -> None:
     assert found == pieces
 
 
+def test_in_comfyui_a_stated_weight_is_what_it_says() -> None:
+    found = read_emphasis("(a (b:1.2) (c):1.5)", outer_counts=False)
+    assert [piece and (piece[0], round(piece[1], 3)) for piece in found] == [
+        ("a ", 1.5), ("b", 1.2), (" ", 1.5), ("c", 1.65)
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_input_is_read(text: str) -> None:
     pieces = [piece for piece in read_emphasis(text) if piece]

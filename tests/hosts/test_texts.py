@@ -18,11 +18,13 @@ from urllib.parse import quote
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from training.samplers.checkpoints import open_pipeline
 from training.samplers.texts import TextEncoder
 
 from .a1111_server import WebUI
+from .checkpoints import tiny_clip_config
 from .server import PATIENCE
 
 COMFYUI = ("NEGOPT_COMFYUI_DIR", "NEGOPT_COMFYUI_PYTHON", "NEGOPT_COMFYUI_CHECKPOINT")
@@ -41,7 +43,7 @@ TEXTS = [
     "x " * 75 + ", x",
 ]
 """What both hosts read in the same language."""
-OF_A1111 = ["[small] cat, [[tiny]]", "a cat BREAK (a dog:1.2)", r"saber \(fate\), (open", "x " * 100 + " BREAK x"]
+OF_A1111 = ["[small] cat, [[tiny]]", "a cat BREAK (a dog:1.2)", r"saber \(fate\), open", "x " * 100 + " BREAK x"]
 
 IN_COMFYUI = """
 import json, sys
@@ -113,4 +115,8 @@ def test_a1111(webui: WebUI, clip_skip: int) -> None:
     checkpoint = webui.data / "models" / "Stable-diffusion" / "random.safetensors"
     tokenizer = webui.scratch / "openai" / "clip-vit-large-patch14"
     pipeline = open_pipeline(checkpoint, dtype=torch.float32, device=torch.device("cpu"), tokenizer=tokenizer)
+    # its number of heads does not show in the file
+    as_made = CLIPTextModel(CLIPTextConfig.from_dict(tiny_clip_config())).eval()
+    as_made.load_state_dict(pipeline.text_encoder.state_dict())
+    pipeline.text_encoder = as_made
     compare(TextEncoder(pipeline, clip_skip=clip_skip), texts, theirs)

@@ -27,28 +27,31 @@ Numbers = Callable[[str], list[int]]
 
 
 @dataclass(frozen=True)
-class Splitting:
-    """Where a host splits."""
+class Reading:
+    """How a host reads brackets, and where it splits."""
 
     back_to_comma: int
     """A full passage ends at a comma, where one is among so many of its last tokens."""
     whole: int
     """A piece with emphasis of its own that has fewer tokens than this goes into one passage."""
+    outer_counts: bool
+    """Whether a weight within brackets that state another is multiplied by it."""
 
 
-A1111, COMFYUI = Splitting(back_to_comma=20, whole=0), Splitting(back_to_comma=0, whole=8)
+A1111 = Reading(back_to_comma=20, whole=0, outer_counts=True)
+COMFYUI = Reading(back_to_comma=0, whole=8, outer_counts=False)
 
 
-def split_text(text: str, numbers: Numbers, room: int, splitting: Splitting) -> list[Passage]:
+def split_text(text: str, numbers: Numbers, room: int, reading: Reading) -> list[Passage]:
     """The passages of a text, at least one, each of at most `room` tokens."""
-    split = _Split(room, splitting.back_to_comma, numbers(","))
-    for piece in read_emphasis(text):
+    split = _Split(room, reading.back_to_comma, numbers(","))
+    for piece in read_emphasis(text, outer_counts=reading.outer_counts):
         if piece is None:
             split.end()
             continue
         said, weight = piece
         found = numbers(said)
-        if len(found) < splitting.whole and len(split.passage) + len(found) > room:
+        if len(found) < reading.whole and len(split.passage) + len(found) > room:
             split.end()
         for number in found:
             split.add(Token(number, weight))

@@ -16,7 +16,7 @@ import torch
 from negopt.errors import OptionError
 
 from .checkpoints import is_xl, quiet
-from .passages import A1111, COMFYUI, Passage, Splitting, split_text
+from .passages import A1111, COMFYUI, Passage, Reading, split_text
 
 KEPT = 1000
 """Texts whose encoding is kept, on the device: 118 MB of Stable Diffusion 1.5's in fp16, 315 MB of SDXL's, where each
@@ -48,7 +48,7 @@ def away_from_empty(states: torch.Tensor, weights: torch.Tensor, empty: torch.Te
     return empty + (states - empty) * weights[:, None]
 
 
-READINGS: Mapping[str, tuple[Splitting, Emphasis]] = {"a1111": (A1111, scaled), "comfyui": (COMFYUI, away_from_empty)}
+READINGS: Mapping[str, tuple[Reading, Emphasis]] = {"a1111": (A1111, scaled), "comfyui": (COMFYUI, away_from_empty)}
 """How hosts read, by the names of --reads-like."""
 
 
@@ -67,7 +67,7 @@ class TextEncoder:
         if not 1 <= clip_skip <= layers or (clip_skip > 1 and len(names) > 1):
             allowed = "is not for SDXL, as in the hosts" if len(names) > 1 else f"must be from 1 to {layers}"
             raise OptionError(f"clip skip {allowed}")
-        self._splitting, self._emphasis = READINGS[reads_like]
+        self._reading, self._emphasis = READINGS[reads_like]
         self._clip_skip = clip_skip
         self._room = self._encoders[0][0].model_max_length - 2
         self._read: OrderedDict[str, list[Passage]] = OrderedDict()
@@ -93,7 +93,7 @@ class TextEncoder:
     def _passages(self, text: str) -> list[Passage]:
         if text not in self._read:
             with quiet():  # the tokenizer would warn of texts that are longer than a passage
-                self._read[text] = split_text(text, self._numbers, self._room, self._splitting)
+                self._read[text] = split_text(text, self._numbers, self._room, self._reading)
             _keep_last(self._read)
         return self._read[text]
 
