@@ -23,7 +23,7 @@ from training.steps import Step, can_launch_several, run_all
 
 STEPS, WITHOUT_SFT = 150, 80
 """Steps of RL: for every weighting at once, and without SFT."""
-ALONE = {"fidelity": 160, "alignment": 100, "aesthetics": 80}
+ALONE = {"fidelity": 160, "aesthetics": 120, "alignment": 100}
 """Steps of RL for each metric alone: the less a single picture says of it, the more. The longest comes first, so that
 no core is left over at the end."""
 TEST = 0.15
