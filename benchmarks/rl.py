@@ -29,7 +29,7 @@ from typing import Any
 import negopt
 from benchmarks.measure import machine
 from training.atomic import write_text
-from training.data.dataset import load_judged, load_split
+from training.data.dataset import load_judged, load_prompts
 from training.evaluation.approaches import written
 from training.evaluation.intervals import mean_interval
 from training.evaluation.outcome import NONE, Outcome, judge
@@ -144,8 +144,7 @@ def _learn(args: argparse.Namespace, run: Run) -> dict[str, Any]:
     recipe = replace(recipe, seed=run.seed, steps=steps, weights=WEIGHTS)
     world = open_world(args)
     gallery = world.gallery(WEIGHTS)
-    prompts = list(load_split(args.prompts, "train")["prompt"])
-    history = Stage(args.model, prompts, gallery, recipe, args.out / run.name, world.read).run()
+    history = Stage(args.model, load_prompts(args.prompts), gallery, recipe, args.out / run.name, world.read).run()
     return {"history": history, "units": gallery.reward.normal, "made": gallery.made, "draws": draws}
 
 

@@ -55,6 +55,11 @@ def _cache_of(folder: Path, files: list[Path]) -> Path:
     return folder / ".cache"
 
 
+def load_prompts(folder: Path) -> list[str]:
+    """Those of the training split, each once however many people wrote it. Raises `DataError` as `load_split` does."""
+    return list(dict.fromkeys(load_split(folder, "train")["prompt"]))
+
+
 def load_judged(folder: Path, count: int) -> Dataset:
     """The first `count` rows of the test split, or as many as there are, each of another prompt: one that stands there
     often is one piece of news. Raises `DataError` as `load_split` does."""

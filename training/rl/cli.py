@@ -102,12 +102,11 @@ def _weights(text: str) -> dict[str, float]:
 
 
 def _prompts(source: Path) -> list[str]:
-    """Those of a data set's training split, each once however many wrote it, or the lines of a text file in UTF-8;
-    raises `DataError`."""
+    """Those of a data set to learn from, or the lines of a text file in UTF-8; raises `DataError`."""
     if source.is_dir():
-        from training.data.dataset import load_split
+        from training.data.dataset import load_prompts
 
-        return list(dict.fromkeys(load_split(source, "train")["prompt"]))
+        return load_prompts(source)
     try:
         lines = source.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
