@@ -183,15 +183,15 @@ def read_emphasis(text: str, *, outer_counts: bool = True) -> list[tuple[str, fl
     text = _HASHTAG.sub(" ", _COMMENT.sub(" ", plain_unicode(text)))
     marks = list(_MARK.finditer(text))
     brackets = _match_brackets(marks)
-    pieces: list[tuple[str, float] | None] = []
+    pieces: list[tuple[list[str], float] | None] = []
     outer: list[tuple[_Bracket, float]] = []
     weight, at = 1.0, 0
 
     def add(said: str) -> None:
         if pieces and pieces[-1] and pieces[-1][1] == weight:
-            pieces[-1] = (pieces[-1][0] + said, weight)
+            pieces[-1][0].append(said)
         elif said:
-            pieces.append((said, weight))
+            pieces.append(([said], weight))
 
     for index, mark in enumerate(marks):
         add(text[at : mark.start()])
@@ -208,7 +208,7 @@ def read_emphasis(text: str, *, outer_counts: bool = True) -> list[tuple[str, fl
         else:
             add(_as_read(mark, editing=bool(outer) and outer[-1][0].editing))
     add(text[at:])
-    return pieces
+    return [piece and ("".join(piece[0]), piece[1]) for piece in pieces]
 
 
 def _as_read(mark: re.Match[str], editing: bool) -> str:

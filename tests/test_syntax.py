@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from negopt.syntax import MAX_WEIGHT, plain_unicode, read_emphasis
@@ -36,6 +38,13 @@ def test_in_comfyui_a_stated_weight_is_what_it_says() -> None:
     assert [piece and (piece[0], round(piece[1], 3)) for piece in found] == [
         ("a ", 1.5), ("b", 1.2), (" ", 1.5), ("c", 1.65)
     ]  # fmt: skip
+
+
+def test_a_long_text_is_read_in_linear_time() -> None:
+    started = time.process_time()
+    ((said, _),) = read_emphasis("a, " * 200_000)
+    assert len(said) == 600_000
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("text", HOSTILE)
