@@ -42,8 +42,7 @@ def test_in_comfyui_a_stated_weight_is_what_it_says() -> None:
 
 def test_a_long_text_is_read_in_linear_time() -> None:
     started = time.process_time()
-    ((said, _),) = read_emphasis("a, " * 200_000)
-    assert len(said) == 600_000
+    assert read_emphasis("a, " * 200_000) == [("a, " * 200_000, 1.0)]
     assert time.process_time() - started < 5
 
 
