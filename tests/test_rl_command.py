@@ -180,7 +180,7 @@ def test_the_evaluation_writes_its_page(
     out = tmp_path / "report"
     command = f"evaluate --sampler miniature:{world} --data {data_folder} --out {out} --list-prompts 2 --search 2"
     command += f" --prompts 3 --seeds 1 --sampler-steps 1 --max-terms 3 --models SFT={tmp_path / 'policy' / 'model'}"
-    assert main(command.split()) == 0
+    assert main([*command.split(), "--kinds", "of one=a"]) == 0
     names = ["no negative", "best fixed list", "people", "nearest neighbour", "SFT"]
     page = (out / "report.html").read_text(encoding="utf-8")
     for name in [*names, "search for each prompt"]:
@@ -190,6 +190,14 @@ def test_the_evaluation_writes_its_page(
     for file, approaches in (("table.csv", names), ("ceiling.csv", [*names, "search for each prompt"])):
         rows = list(csv.DictReader((out / file).open()))
         assert [(row["approach"], row["figure"]) for row in rows] == [(a, f) for a in approaches for f in figures]
+    rows = list(csv.DictReader((out / "gains.csv").open()))
+    judged = ["aesthetics", "alignment", "fidelity", "defects", "reward"]
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    assert kinds[0] == "all prompts"
+    assert "of one" in kinds
+    assert [(row["kind"], row["approach"], row["figure"]) for row in rows] == [
+        (kind, name, figure) for kind in kinds for name in names[1:] for figure in judged
+    ]
     report = json.loads((out / "report.json").read_text())
     assert [comparison["prompts"] for comparison in report["comparisons"]] == [3, 2]
     assert len(report["comparisons"][0]["rates"]["defects"]["people"]) == 16

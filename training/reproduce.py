@@ -19,6 +19,7 @@ from pathlib import Path
 
 from training.atomic import write_text
 from training.evaluation.claims import LEARNED, SPECIALISTS, claims_of, read_table
+from training.miniature.captions import STYLE_TERMS
 from training.steps import Step, can_launch_several, run_all
 
 STEPS, WITHOUT_SFT = 150, 80
@@ -98,6 +99,7 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
             "evaluate",
             (
                 *("evaluate", "--sampler", sampler, "--data", str(data), "--prompts", of(400), "--search", of(24)),
+                *("--kinds", f"names a style={','.join(STYLE_TERMS)}"),
                 *("--list-prompts", of(16), "--out", str(out / "report"), "--prefer", LEARNED, "--models", *compared),
             ),
             tuple(step.name for step in taught),

@@ -17,8 +17,9 @@ from negopt.generator import Generator
 from training.data.dataset import load_judged, load_split
 from training.evaluation.approaches import SEARCH_SEEDS, TERMS, best_fixed, best_for, copied, written
 from training.evaluation.kept import KeptGallery
-from training.evaluation.outcome import NONE, Outcome, Table, differences, judge, judge_one, rates, table
-from training.evaluation.report import Comparison, Report, Shown, write_report
+from training.evaluation.kinds import Kinds, by_kind, read_kinds
+from training.evaluation.outcome import NONE, Outcome, Table, differences, gains, judge, judge_one, rates, table
+from training.evaluation.report import Comparison, OfKind, Report, Shown, write_report
 from training.evaluation.search import frequent_terms
 from training.machine import machine
 from training.processes import join
@@ -41,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="*", default=[], metavar="NAME=MODEL", help="models to compare, by name")
     parser.add_argument(
         "--prefer", nargs="*", default=[], metavar="NAME", help="models to try with all weight on each metric, too"
+    )
+    parser.add_argument(
+        "--kinds", nargs="*", default=[], metavar="NAME=WORD,WORD", help="prompts with such words are looked at apart"
     )
     parser.add_argument("--out", type=Path, required=True, help="the report's folder")
     parser.add_argument("--prompts", type=int, default=200, help="prompts of the test split (200)")
@@ -83,10 +87,11 @@ class Evaluation:
     train: Dataset
     test: Dataset
     models: Mapping[str, Generator]
+    kinds: Kinds
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Evaluation:
-        models = {}
+        models, kinds = {}, read_kinds(args.kinds)
         for given in args.models:
             name, _, model = given.partition("=")
             if not model:
@@ -98,7 +103,7 @@ class Evaluation:
         test, train = load_judged(args.data, args.prompts), load_split(args.data, "train")
         opened = open_world(args).gallery(WEIGHTS, report=True)
         gallery = KeptGallery(opened.sampler, opened.reward, args.out / JUDGED)
-        return cls(args, gallery, train, test, models)
+        return cls(args, gallery, train, test, models, kinds)
 
     def report(self) -> Report:
         """Everything made, judged and compared."""
@@ -158,7 +163,10 @@ class Evaluation:
             name: judge.labels for name, judge in self.gallery.reward.judges.items() if hasattr(judge, "labels")
         }
         shares: dict[str, Table] = {name: rates(outcomes, name, labels) for name, labels in reporters.items()}
-        return Comparison(len(outcomes[NONE].negatives), table(outcomes), differences(outcomes), shares)
+        prompts = len(outcomes[NONE].negatives)
+        kinds = by_kind(self.test["prompt"][:prompts], self.kinds)
+        of_kinds = {name: OfKind(len(rows), gains(outcomes, rows)) for name, rows in kinds.items()}
+        return Comparison(prompts, table(outcomes), differences(outcomes), of_kinds, shares)
 
     def _shown(self, prompts: Sequence[str], outcomes: Mapping[str, Outcome]) -> list[list[Shown]]:
         rows = range(min(SHOWN, len(outcomes[NONE].negatives)))

@@ -99,6 +99,24 @@ def differences(outcomes: Mapping[str, Outcome], resamples: int = 2000) -> Table
     }
 
 
+def gains(outcomes: Mapping[str, Outcome], rows: Sequence[int], resamples: int = 2000) -> Table:
+    """What each approach adds to each judge's score and to the reward of the same picture without a negative, on the
+    prompts at `rows`."""
+    places, none = list(rows), outcomes[NONE]
+
+    def gain(one: torch.Tensor, two: torch.Tensor) -> Interval:
+        return mean_interval((one - two)[places], resamples)
+
+    return {
+        name: {
+            **{judge: gain(scores, none.scores[judge]) for judge, scores in outcome.scores.items()},
+            "reward": gain(outcome.reward, none.reward),
+        }
+        for name, outcome in outcomes.items()
+        if name != NONE
+    }
+
+
 def rates(outcomes: Mapping[str, Outcome], judge: str, labels: Sequence[str], resamples: int = 2000) -> Table:
     """The share of an approach's pictures in which a judge of several labels sees each of them."""
     return {

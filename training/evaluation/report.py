@@ -2,6 +2,7 @@
 
 OUT/report.html   stands alone: pictures and plots are inside
 OUT/table.csv     every figure with its interval; OUT/ceiling.csv where fewer prompts were searched for, on those
+OUT/gains.csv     what each approach gains over no negative, picture by picture, by the kind of prompt
 OUT/report.json   the same, all differences, and the negative prompts
 OUT/plot.png, OUT/pictures.png
 """
@@ -45,6 +46,13 @@ class Shown(NamedTuple):
     reward: float
 
 
+class OfKind(NamedTuple):
+    """Some of the prompts, and what each approach gains there over no negative."""
+
+    prompts: int
+    gains: Table
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Approaches on the same prompts and the same initial noise."""
@@ -53,6 +61,8 @@ class Comparison:
     figures: Table
     differences: Table
     """Reward of an approach less that of another, where it has one."""
+    kinds: Mapping[str, OfKind]
+    """All prompts, and then by their kinds, if there are any."""
     rates: Mapping[str, Table]
     """For each judge that only reports: in how many of the pictures it sees what."""
 
@@ -78,6 +88,7 @@ def write_report(folder: Path, report: Report, sampler: Sampler) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, comparison in zip(("table.csv", "ceiling.csv"), report.comparisons, strict=False):
         write_text(folder / name, _csv(comparison.figures))
+    write_text(folder / "gains.csv", _gains_csv(report.comparisons[0].kinds))
     write_text(folder / "report.json", json.dumps(_plain(report), indent=1, ensure_ascii=False) + "\n")
     write_bytes(folder / "plot.png", plots[0])
     write_bytes(folder / "pictures.png", png(sheet(*_sheet(report.shown, images))))
@@ -85,12 +96,27 @@ def write_report(folder: Path, report: Report, sampler: Sampler) -> None:
 
 
 def _csv(table: Table) -> str:
+    return _written(["approach", "figure"], _lines(table))
+
+
+def _gains_csv(kinds: Mapping[str, OfKind]) -> str:
+    lines = [[kind, *line] for kind, of_kind in kinds.items() for line in _lines(of_kind.gains)]
+    return _written(["kind", "approach", "figure"], lines)
+
+
+def _lines(table: Table) -> list[list[str]]:
+    return [
+        [approach, name, *(f"{value:.6g}" for value in interval)]
+        for approach, figures in table.items()
+        for name, interval in figures.items()
+    ]
+
+
+def _written(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """As CSV; each line ends with an interval."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["approach", "figure", "value", "low", "high"])
-    for approach, figures in table.items():
-        for name, interval in figures.items():
-            writer.writerow([approach, name, *(f"{value:.6g}" for value in interval)])
+    writer.writerows([[*head, "value", "low", "high"], *lines])
     return buffer.getvalue()
 
 
@@ -107,6 +133,10 @@ def _plain(report: Report) -> dict[str, Any]:
                 "prompts": comparison.prompts,
                 "figures": plain(comparison.figures),
                 "differences": plain(comparison.differences),
+                "kinds": {
+                    name: {"prompts": of_kind.prompts, "gains": plain(of_kind.gains)}
+                    for name, of_kind in comparison.kinds.items()
+                },
                 "rates": {name: plain(table) for name, table in comparison.rates.items()},
             }
             for comparison in report.comparisons
@@ -223,6 +253,9 @@ def _comparison(comparison: Comparison, plot: bytes, several: bool) -> str:
         "<p>Picture by picture, so surer than the rewards above. Green: the row is better in at least 95 of 100 "
         "resamples; red: it is worse.</p>",
         _differences(comparison.differences),
+        "<h3>Gain over no negative</h3>",
+        "<p>Picture by picture, in each judge's own units; green and red as above.</p>",
+        _gains(comparison.kinds),
     ]
     for name, table in comparison.rates.items():
         parts.append(
@@ -249,10 +282,30 @@ def _differences(table: Table) -> str:
         cells = []
         for other in table:
             found = others.get(other)
-            kind = "" if found is None else "more" if found.low > 0 else "less" if found.high < 0 else ""
-            cells.append('<td class="none">–</td>' if found is None else _figure(found, kind, "+.2f"))
+            cells.append('<td class="none">–</td>' if found is None else _figure(found, _sign(found), "+.2f"))
         rows[name] = cells
     return _table([html.escape(name) for name in table], rows)
+
+
+def _gains(kinds: Mapping[str, OfKind]) -> str:
+    """All figures on all prompts; behind them the reward by kind, if there are kinds."""
+    (_, everything), *others = kinds.items()
+    head = [html.escape(name) for name in next(iter(everything.gains.values()))]
+    head += [f"reward: {html.escape(kind)}<small>{of_kind.prompts} prompts</small>" for kind, of_kind in others]
+    rows = {
+        approach: [_gain(gain) for gain in (*gains.values(), *(one.gains[approach]["reward"] for _, one in others))]
+        for approach, gains in everything.gains.items()
+    }
+    return _table(head, rows)
+
+
+def _gain(found: Interval) -> str:
+    return _figure(found, _sign(found), "+.3f")
+
+
+def _sign(found: Interval) -> str:
+    """Which way a difference is sure to go."""
+    return "more" if found.low > 0 else "less" if found.high < 0 else ""
 
 
 def _rates(table: Table) -> str:
