@@ -19,7 +19,7 @@ Kinds = Mapping[str, re.Pattern[str]]
 def read_kinds(given: Sequence[str]) -> Kinds:
     """From `NAME=WORD,WORD`, where a word may be several: each kind holds the prompts with any of its words, as whole
     words, large or small letters. Raises `OptionError`."""
-    kinds = {}
+    kinds: dict[str, re.Pattern[str]] = {}
     for text in given:
         name, _, listed = (part.strip() for part in text.partition("="))
         words = [word.strip() for word in listed.split(",") if word.strip()]
