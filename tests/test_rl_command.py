@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.preferring import give_preferences
 from tests.tiny_policy import PROMPTS, tiny_policy
 from training.__main__ import main
 from training.data.dataset import load_split
+from training.evaluation.cli import ways_told
 from training.evaluation.kept import TRIED_AGAIN
 from training.miniature.build import Build
 from training.miniature.plan import TINY
@@ -180,8 +182,11 @@ def test_the_evaluation_writes_its_page(
     out = tmp_path / "report"
     command = f"evaluate --sampler miniature:{world} --data {data_folder} --out {out} --list-prompts 2 --search 2"
     command += f" --prompts 3 --seeds 1 --sampler-steps 1 --max-terms 3 --models SFT={tmp_path / 'policy' / 'model'}"
+    give_preferences(tmp_path / "policy" / "model", ["aesthetics", "fidelity"])
+    command += " --prefer SFT SFT:fidelity=1,aesthetics=0.5"
     assert main([*command.split(), "--kinds", "of one=a"]) == 0
-    names = ["no negative", "best fixed list", "people", "nearest neighbour", "SFT"]
+    told = ["SFT, all aesthetics", "SFT, all fidelity", "SFT, fidelity 1, aesthetics 0.5"]
+    names = ["no negative", "best fixed list", "people", "nearest neighbour", "SFT", *told]
     page = (out / "report.html").read_text(encoding="utf-8")
     for name in [*names, "search for each prompt"]:
         assert f"<td>{name}</td>" in page
@@ -209,6 +214,26 @@ def test_the_evaluation_writes_its_page(
     for name in ("plot.png", "pictures.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     assert "report.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("RL", "--prefer RL: no model of --models"),
+        ("RL:fidelity=1", "--prefer RL:fidelity=1: no model of --models"),
+        ("plain", "by that name that has preferences"),
+        ("SFT:beauty=1", "no metric is called 'beauty'"),
+        ("SFT:fidelity", "'fidelity' is not METRIC=NUMBER"),
+        ("SFT:fidelity=0", "at least one weight must be above 0"),
+    ],
+)
+def test_what_no_model_can_be_told_is_refused(tmp_path: Path, given: str, says: str) -> None:
+    folder = tiny_policy(tmp_path, anchor=0.0)
+    models = {"plain": negopt.load(folder)}
+    give_preferences(folder, ["aesthetics", "fidelity"])
+    models["SFT"] = negopt.load(folder)
+    with pytest.raises(OptionError, match=re.escape(says)):
+        ways_told(given, models)
 
 
 def test_preferences_are_measured_and_what_was_seen_is_kept(

@@ -27,6 +27,8 @@ STEPS, WITHOUT_SFT = 150, 80
 ALONE = {"fidelity": 160, "aesthetics": 120, "alignment": 100}
 """Steps of RL for each metric alone: the less a single picture says of it, the more. The longest comes first, so that
 no core is left over at the end."""
+CAREFUL = "aesthetics=1,alignment=2,fidelity=1"
+"""For whoever would not have beauty at the expense of what was asked for."""
 TEST = 0.15
 """Share of the pairs that nothing is learned from, in which there are 400 different prompts."""
 SKETCHED_IN = 5
@@ -77,6 +79,7 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
     models = {"SFT": "sft", "RL only": "rl-without-sft", LEARNED: "rl"}
     models |= {name: f"rl-{metric}" for name, metric in SPECIALISTS.items()}
     compared = [f"{name}={out / folder / 'model'}" for name, folder in models.items()]
+    told = LEARNED, f"{LEARNED}:{CAREFUL}"
     pairs, data = out / "pairs.jsonl", out / "data"
     return [
         Step("pairs", ("miniature", "people", "--out", str(pairs), "--pairs", of(12_000))),
@@ -100,7 +103,7 @@ def miniature_steps(out: Path, sampler: str, scale: float = 1.0, jobs: int = 1) 
             (
                 *("evaluate", "--sampler", sampler, "--data", str(data), "--prompts", of(400), "--search", of(24)),
                 *("--kinds", f"names a style={','.join(STYLE_TERMS)}"),
-                *("--list-prompts", of(16), "--out", str(out / "report"), "--prefer", LEARNED, "--models", *compared),
+                *("--list-prompts", of(16), "--out", str(out / "report"), "--prefer", *told, "--models", *compared),
             ),
             tuple(step.name for step in taught),
             jobs if can_launch_several() else 1,

@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from datasets import Dataset
 from tqdm import tqdm
@@ -14,6 +15,7 @@ from tqdm import tqdm
 import negopt
 from negopt.errors import OptionError
 from negopt.generator import Generator
+from negopt.preference import read_preference
 from training.data.dataset import load_judged, load_split
 from training.evaluation.approaches import SEARCH_SEEDS, TERMS, best_fixed, best_for, copied, written
 from training.evaluation.kept import KeptGallery
@@ -41,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="a data set folder; its test split is judged")
     parser.add_argument("--models", nargs="*", default=[], metavar="NAME=MODEL", help="models to compare, by name")
     parser.add_argument(
-        "--prefer", nargs="*", default=[], metavar="NAME", help="models to try with all weight on each metric, too"
+        "--prefer",
+        nargs="*",
+        default=[],
+        metavar="NAME[:METRIC=N,...]",
+        help="models to try with all weight on each metric, too, or as told: SFT+RL:aesthetics=1,alignment=2",
     )
     parser.add_argument(
         "--kinds", nargs="*", default=[], metavar="NAME=WORD,WORD", help="prompts with such words are looked at apart"
@@ -78,6 +84,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+class Told(NamedTuple):
+    """A model that is told what shall count how much."""
+
+    model: str
+    title: str
+    preference: Mapping[str, float]
+
+
+def ways_told(given: str, models: Mapping[str, Generator]) -> list[Told]:
+    """What an argument of --prefer asks for; raises `OptionError`."""
+    name, _, weights = (given, "", "") if given in models else given.rpartition(":")
+    preferences = models[name].preferences if name in models else None
+    if preferences is None:
+        raise OptionError(f"--prefer {given}: no model of --models by that name that has preferences")
+    if not weights:
+        return [Told(name, f"{name}, all {metric}", {metric: 1.0}) for metric in preferences.metrics]
+    told = read_preference(weights)
+    preferences.shares(told)  # refuses what it does not know
+    return [Told(name, f"{name}, {', '.join(f'{metric} {told[metric]:g}' for metric in told)}", told)]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What is asked for, opened."""
@@ -87,6 +114,7 @@ class Evaluation:
     train: Dataset
     test: Dataset
     models: Mapping[str, Generator]
+    told: Sequence[Told]
     kinds: Kinds
 
     @classmethod
@@ -97,13 +125,11 @@ class Evaluation:
             if not model:
                 raise OptionError(f"--models takes NAME=MODEL, not {given!r}")
             models[name] = negopt.load(model)
-        for name in args.prefer:
-            if name not in models or not models[name].metrics:
-                raise OptionError(f"--prefer {name}: no model of --models by that name that has preferences")
+        told = [way for given in args.prefer for way in ways_told(given, models)]
         test, train = load_judged(args.data, args.prompts), load_split(args.data, "train")
         opened = open_world(args).gallery(WEIGHTS, report=True)
         gallery = KeptGallery(opened.sampler, opened.reward, args.out / JUDGED)
-        return cls(args, gallery, train, test, models, kinds)
+        return cls(args, gallery, train, test, models, told, kinds)
 
     def report(self) -> Report:
         """Everything made, judged and compared."""
@@ -143,8 +169,9 @@ class Evaluation:
         }
         for name, model in self.models.items():
             found[name] = written(model, prompts, self.args.max_terms)
-            for metric in model.metrics if name in self.args.prefer else ():
-                found[f"{name}, all {metric}"] = written(model, prompts, self.args.max_terms, {metric: 1.0})
+            for way in self.told:
+                if way.model == name:
+                    found[way.title] = written(model, prompts, self.args.max_terms, way.preference)
         return found
 
     def _search(self, prompts: Sequence[str], approaches: Mapping[str, Sequence[str]]) -> list[str]:
