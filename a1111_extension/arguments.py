@@ -127,12 +127,17 @@ class Controls:
         return self.options[name] if name in self.options else getattr(self, name)
 
 
+def is_enabled(values: Sequence[Any], instead: Mapping[str, Any] | None = None) -> bool:
+    """The first control alone, values as in `read_controls`: while it is off, the others may hold anything."""
+    return bool(BY_NAME["enabled"].check(_by_name(values, instead).get("enabled")))
+
+
 def read_controls(values: Sequence[Any], instead: Mapping[str, Any] | None = None) -> Controls:
     """The controls from a list of values in the order of `ARGUMENTS`, missing ones at their defaults.
 
     `instead`: values by name that go before those of the list (an X/Y/Z cell's). Raises `OptionError`.
     """
-    given = dict(zip(BY_NAME, values, strict=False)) | dict(instead or {})
+    given = _by_name(values, instead)
     checked: dict[str, Any] = {name: argument.check(given.get(name)) for name, argument in BY_NAME.items()}
     return Controls(
         enabled=checked["enabled"],
@@ -148,6 +153,10 @@ def read_controls(values: Sequence[Any], instead: Mapping[str, Any] | None = Non
 def write_originals(originals: Mapping[str, str]) -> str:
     """The value of the control `originals`."""
     return json.dumps(dict(originals), ensure_ascii=False)
+
+
+def _by_name(values: Sequence[Any], instead: Mapping[str, Any] | None) -> dict[str, Any]:
+    return dict(zip(BY_NAME, values, strict=False)) | dict(instead or {})
 
 
 def _read_originals(text: str) -> Mapping[str, str]:

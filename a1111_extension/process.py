@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..negopt.errors import NegOptError
-from .arguments import Controls, read_controls
+from .arguments import Controls, is_enabled, read_controls
 from .infotext import HIRES_NEGATIVE, NOTE, describe, hires_negative, is_ours
 from .negatives import Picture, Write, common_seed, picture_seed, strip_comments, write_negatives
 
@@ -45,13 +45,14 @@ def process(p: Any, values: Sequence[Any], writer: Callable[[str], Write], *, co
     # A new table: the cells of an X/Y/Z grid share the old one.
     p.extra_generation_params = {k: v for k, v in p.extra_generation_params.items() if not is_ours(k)}
     try:
-        controls = read_controls(values, getattr(p, INSTEAD, None))
-        if not controls.enabled:
+        instead = getattr(p, INSTEAD, None)
+        if not is_enabled(values, instead):
             _restore(p)
         elif _guidance(p) == 1:
             _restore(p)
             _note(p, GUIDANCE_ONE)
         else:
+            controls = read_controls(values, instead)
             _write(p, controls, writer(controls.model), comments)
     except Exception as error:
         reason = str(error) if isinstance(error, NegOptError) else f"{type(error).__name__}: {error}"

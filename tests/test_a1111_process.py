@@ -166,6 +166,13 @@ def test_wrong_arguments_are_named() -> None:
     assert p.extra_generation_params["NegOpt note"].startswith("creativity must be a number from 0 to 2, not 9")
 
 
+@pytest.mark.parametrize(
+    "wrong", [("append",), ("extend mine", "negopt-mini", 9), (*[None] * 10, "{"), (*[None] * 11, "x")]
+)
+def test_unticked_it_has_nothing_to_say_about_the_other_controls(wrong: tuple[Any, ...]) -> None:
+    assert run(job(), False, *wrong) == job()
+
+
 def test_the_bundled_model_writes(tmp_path: Path) -> None:
     real = writer.Writer(record_file=tmp_path / "record.jsonl")
     p = run(job(["portrait photo of an old fisherman"] * 2, ["my own thing"]), True, write=real.write)
