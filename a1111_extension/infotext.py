@@ -102,7 +102,8 @@ def _restored_originals(params: Mapping[str, Any]) -> str:
     table = {params.get(NEGATIVE, ""): original}
     if params.get(HIRES_NEGATIVE):
         table[params[HIRES_NEGATIVE]] = params.get(HIRES_ORIGINAL, original)
-    return write_originals({written.strip(): own for written, own in table.items() if written.strip() != own.strip()})
+    # A part of the original is what the host leaves of it when it turns a style's terms into the style again.
+    return write_originals({written.strip(): own for written, own in table.items() if written.strip() not in own})
 
 
 def _restored_seed(params: Mapping[str, Any]) -> int:

@@ -91,6 +91,15 @@ def test_an_empty_original_is_remembered() -> None:
     assert restored(params).originals == {"ugly, blurry": ""}
 
 
+def test_a_style_that_pasting_took_out_of_the_negative_stays_out() -> None:
+    """Where nothing was written, the text is the original; the host turns the style's part of it into the style."""
+    for left in ("ugly", ""):
+        params = pasted(
+            controls(mode="only when mine is empty"), **{"NegOpt original": f"{left}, sunshine".strip(", ")}
+        )
+        assert restored({**params, "Negative prompt": left, "Styles array": "foggy"}).originals == {}
+
+
 def test_a_hires_negative_of_its_own_is_remembered() -> None:
     hires = [negatives.Negative("grain, noise", "grain")]
     described = keys(controls(), [WRITTEN], hires)
