@@ -26,6 +26,22 @@ import negopt, a1111_extension, utils
 assert negopt.__version__ == a1111_extension.__version__ == "other"
 """
 
+# A known extension that writes prompts, by the name under which metadata.ini knows it. Its folder comes after ours
+# in the alphabet.
+WILDCARDS_SCRIPT = """
+from modules import scripts
+
+class Wildcards(scripts.Script):
+    def title(self):
+        return "Wildcards"
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def process(self, p, *args):
+        p.all_prompts = [prompt.replace("__style__", "black and white pencil sketch") for prompt in p.all_prompts]
+"""
+
 # Takes the time of what the host calls of ours, and says so in the log.
 STOPWATCH_SCRIPT = """
 import time
@@ -76,6 +92,7 @@ class WebUI(HostServer):
             link.symlink_to(ROOT, target_is_directory=True)
         self._write_extension("aaa-rude", RUDE_SCRIPT, packages=("negopt", "a1111_extension", "utils"))
         self._write_extension("aaa-stopwatch", STOPWATCH_SCRIPT)
+        self._write_extension("stable-diffusion-webui-wildcards", WILDCARDS_SCRIPT)
         (self.data / "styles.csv").write_text(
             'name,prompt,negative_prompt\nfoggy,"{prompt}, fog, mist",sunshine\n', encoding="utf-8"
         )

@@ -303,6 +303,13 @@ def test_prompt_matrix_and_prompts_from_file(server: WebUI) -> None:
     assert len(set(lines.negatives)) == 2
 
 
+def test_what_a_wildcard_became_is_read(server: WebUI) -> None:
+    values = (True, "replace mine", None, 0.0, 60, "", False, False, False, 0)
+    drawn = make(server, *values, prompt="__style__ of a cat")
+    assert drawn.infotexts[0].startswith("black and white pencil sketch of a cat\n")
+    assert drawn.negatives == make(server, *values, prompt="black and white pencil sketch of a cat").negatives
+
+
 def _grid(server: WebUI, label: str, values: str, model: str | None = None) -> Pictures:
     """An X/Y/Z plot with one of our axes; its pictures come after the grid's own infotext."""
     scripts = server.get("/sdapi/v1/script-info", **USER)
