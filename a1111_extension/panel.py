@@ -25,6 +25,7 @@ class Panel:
     """The components of one tab."""
 
     def __init__(self) -> None:
+        self._tab = ""
         self._boxes: dict[str, Any] = {}
         self._wired = False
         self._controls: dict[str, Any] = {}
@@ -77,6 +78,7 @@ class Panel:
 
     def see(self, component: Any, tab: str) -> None:
         """Remember the host's component if it is one of `BOXES`; wire the buttons when all are there."""
+        self._tab = tab
         name = str(getattr(component, "elem_id", "")).removeprefix(f"{tab}_")
         if name in BOXES and name not in self._boxes:
             self._boxes[name] = component
@@ -90,10 +92,10 @@ class Panel:
         boxes = [self._boxes[name] for name in BOXES]
         self._write.click(fn=write_shown, inputs=[*boxes, *controls], outputs=[self._written])
         self._send.click(
-            fn=lambda text: (text, False) if text.strip() else (gr.update(), gr.update()),
+            fn=lambda text: (text, False, "") if text.strip() else [gr.update()] * 3,
             inputs=[self._written],
-            outputs=[self._boxes["neg_prompt"], self._controls["enabled"]],
-        )
+            outputs=[self._boxes["neg_prompt"], self._controls["enabled"], self._controls["originals"]],
+        ).then(fn=None, _js=f"function() {{ update_{self._tab}_tokens(); }}")  # the host's own count beside the box
 
 
 def _accordion(made: dict[str, Any], elem_id: Callable[[str], str]) -> Any:

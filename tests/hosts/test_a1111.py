@@ -611,6 +611,7 @@ def test_write_and_send(page: Any) -> None:
     page.click("#script_txt2img_negopt_send")
     page.wait_for_function("text => document.querySelector('#txt2img_neg_prompt textarea').value === text", arg=written)
     page.wait_for_function("!document.querySelector('#script_txt2img_negopt_enabled-visible-checkbox').checked")
+    page.wait_for_function("parseInt(document.querySelector('#txt2img_negative_token_counter').innerText) > 20")
 
 
 def test_paste_brings_the_controls_back(page: Any) -> None:
@@ -654,6 +655,18 @@ def test_send_to_img2img_takes_the_controls_along(page: Any) -> None:
     written = _value(page, "#script_img2img_negopt_written")
     assert written.startswith("ugly, "), "this tab's own boxes are read"
     assert len(written.split(", ")) <= 8
+
+
+def test_what_was_sent_is_ones_own_after_pasting_too(page: Any) -> None:
+    page.locator("#tabs button", has_text="txt2img").first.click()
+    pasted = _value(page, "#txt2img_neg_prompt")
+    _open_panel(page)
+    page.fill("#script_txt2img_negopt_written textarea", pasted)
+    page.click("#script_txt2img_negopt_send")
+    page.wait_for_function("!document.querySelector('#script_txt2img_negopt_enabled-visible-checkbox').checked")
+    _checkbox(page).click()
+    page.fill("#txt2img_prompt textarea", "a cat on a roof")
+    assert f'NegOpt original: "{pasted}"' in _generate(page)
 
 
 def test_settings_are_the_defaults_after_a_reload(server: WebUI, page: Any) -> None:
