@@ -6,13 +6,14 @@ import asyncio
 import json
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from negopt.locate import BUNDLED
-from tests.house import house
+from tests.house import ROOT, house
 
 jobs, models, report, routes, rows = (
     house(f"negopt_nodes.{name}") for name in ("jobs", "models", "report", "routes", "rows")
@@ -266,6 +267,24 @@ def test_the_route_over_http(folder: Path) -> None:
     assert fine[1]["entries"][0]["text"].startswith("people, ")
     assert (wrong[0], long[0], foreign[0]) == (400, 413, 403)
     assert all(len(answer[1]["error"].splitlines()) == 1 for answer in (wrong, long, foreign))
+
+
+def nulls(value: Any, name: str = "") -> Iterator[str]:
+    """The names under which a saved workflow holds nothing."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from nulls(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from nulls(inner, name)
+    elif value is None:
+        yield name
+
+
+@pytest.mark.parametrize("template", sorted((ROOT / "example_workflows").glob("*.json")), ids=lambda path: path.stem)
+def test_a_template_holds_nothing_only_where_no_link_is(template: Path) -> None:
+    """The page checks each workflow that it opens, and shows an alert for null elsewhere."""
+    assert set(nulls(json.loads(template.read_text(encoding="utf-8")))) <= {"link", "links"}
 
 
 def test_nothing_of_the_pack_is_on_the_path_and_its_door_needs_no_torch() -> None:

@@ -30,10 +30,11 @@ OFFER_CHECKPOINTS = """
     const name = loader.widgets[0].value
     loader.properties.models = [{ name, url: sources[name] + name, directory: "checkpoints" }]
   }
-  return app.graph.serialize()
+  return JSON.stringify(app.graph.serialize())
 }
 """
-"""Names each checkpoint's source; returns the saved workflow."""
+"""Names each checkpoint's source; returns the saved workflow as text: what has no value is in no JSON, but would come
+through Playwright as null, which the page's own check of a workflow refuses."""
 
 
 def note(text: str, at: tuple[int, int], size: tuple[int, int]) -> Node:
@@ -209,7 +210,7 @@ def make(server: ComfyUI) -> None:
             workflow = page.evaluate(OFFER_CHECKPOINTS, SOURCES)
             picture.thumbnail((2 * THUMBNAIL[0], 2 * THUMBNAIL[1]), Image.Resampling.LANCZOS)
             picture.save(FOLDER / f"{name}.jpg", quality=82, optimize=True)
-            text = json.dumps(workflow, ensure_ascii=False, indent=1)
+            text = json.dumps(json.loads(workflow), ensure_ascii=False, indent=1)
             (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
             if name == PICTURED:
                 whole.save(PICTURE, optimize=True)
