@@ -11,16 +11,17 @@ CLIP_TOWERS = ("l", "g", "h")
 """Names of the encoders with windows of 77 tokens; T5 and language models have none."""
 
 
-def encode(clips: Sequence[Any], texts: Sequence[str]) -> Any:
+def encode(clips: Sequence[Any], texts: Sequence[str], before_each: Callable[[], None] = lambda: None) -> Any:
     """A conditioning for each text by its own CLIP, as CLIP Text Encode makes it; equal ones are made once.
 
-    Without a CLIP, a value that says so to whatever takes it.
+    Without a CLIP, a value that says so to whatever takes it. What `before_each` raises goes through.
     """
     if any(clip is None for clip in clips):
         return host.blocked("NegOpt: connect the checkpoint's CLIP to the clip input to use this output")
     made: dict[tuple[int, str], Any] = {}
     for clip, text in zip(clips, texts, strict=True):
         if (id(clip), text) not in made:
+            before_each()
             made[id(clip), text] = clip.encode_from_tokens_scheduled(clip.tokenize(text))
     return [made[id(clip), text] for clip, text in zip(clips, texts, strict=True)]
 

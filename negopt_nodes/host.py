@@ -70,16 +70,22 @@ def clip_tokens() -> Callable[[str], int]:
 def progress(total: int) -> Callable[[], None]:
     """A progress bar on the running node. The function that it returns says that one more is done, and raises
     ComfyUI's own exception when the user has pressed Cancel."""
-    import comfy.model_management
     import comfy.utils
 
     bar = comfy.utils.ProgressBar(total)
 
     def tick() -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        stop_if_cancelled()
         bar.update(1)
 
     return tick
+
+
+def stop_if_cancelled() -> None:
+    """Raises ComfyUI's own exception when the user has pressed Cancel."""
+    import comfy.model_management
+
+    comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 def blocked(reason: str) -> Any:

@@ -27,7 +27,8 @@ class WritingNode(ModelNode):
         prompts = [one.job.prompt for one in written for _ in one.texts]
         negatives = [text for one in written for text in one.texts]
         shown = {"text": negatives, "negopt": report(written)}
-        return io.NodeOutput(prompts, negatives, encode(clips, prompts), encode(clips, negatives), ui=shown)
+        encoded = [encode(clips, texts, host.stop_if_cancelled) for texts in (prompts, negatives)]
+        return io.NodeOutput(prompts, negatives, *encoded, ui=shown)
 
 
 class NegOpt(WritingNode):

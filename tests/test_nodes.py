@@ -126,6 +126,18 @@ def test_each_text_goes_through_its_own_clip_once() -> None:
     assert (first.encoded, second.encoded) == (["a"], ["a", "b"])
 
 
+def test_encoding_many_texts_can_be_cancelled() -> None:
+    clip, cancelled = Clip("any", 1), iter([False, False, True])
+
+    def stop() -> None:
+        if next(cancelled):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        house("negopt_nodes.conditioning").encode([clip] * 4, ["a", "b", "c", "d"], stop)
+    assert clip.encoded == ["a", "b"]
+
+
 def test_the_clip_that_reads_the_text_counts_its_tokens(folder: Path) -> None:
     wanted = [jobs.Job("a", {"max_tokens": 20}, clip=clip) for clip in (Clip("short", 1), Clip("long", 4))]
     short, long = (len(one.answers[0].terms) for one in jobs.write(wanted, models.open_model))

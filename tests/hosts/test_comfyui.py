@@ -447,6 +447,21 @@ def test_a_broken_model_still_makes_the_picture(comfyui: ComfyUI) -> None:
 
 
 @needs_checkpoint
+def test_cancel_works_while_many_texts_are_encoded(comfyui: ComfyUI) -> None:
+    graph = {**chain_of_alternatives(2), "c": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINTS[0])}
+    graph["p"] = node("CLIPTextEncode", text="", clip=["c", 1])
+    graph["s"] = node("PreviewAny", source=["p", 0])
+    comfyui.run(graph)
+    prompt_id = comfyui.queue({**graph, "9": node("NegOpt", prompt=["2", 1], max_terms=1, clip=["c", 1])})
+    time.sleep(6)  # the 256 lists are written by then, and their 512 texts far from encoded
+    assert comfyui.get("/queue")["queue_running"], "the batch was over before it could be cancelled"
+    pressed = time.monotonic()
+    comfyui.ask("/interrupt", b"{}")
+    assert messages(comfyui.wait(prompt_id), "execution_interrupted")
+    assert time.monotonic() - pressed < 10
+
+
+@needs_checkpoint
 def test_the_clip_given_counts_the_tokens(comfyui: ComfyUI) -> None:
     graph: Graph = {
         "c": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINTS[0]),
