@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from comfy_api.latest import io
 
@@ -19,9 +20,12 @@ from .rows import job, rows
 class WritingNode(ModelNode):
     """What both do. Their inputs come as lists, so that many prompts go through the network side by side."""
 
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    """What an input is when a graph sent to the API leaves it out, where that is not the generator's own default."""
+
     @classmethod
     def execute(cls, **inputs: list[Any]) -> io.NodeOutput:
-        jobs = [job(row) for row in rows(inputs)]
+        jobs = [job({**cls.DEFAULTS, **row}) for row in rows(inputs)]
         written = write(jobs, open_model, host.progress(len(jobs)))
         clips = [one.job.clip for one in written for _ in one.texts]
         prompts = [one.job.prompt for one in written for _ in one.texts]
@@ -54,6 +58,8 @@ class NegOpt(WritingNode):
 class NegOptAlternatives(WritingNode):
     """Several negatives for each prompt, as one list."""
 
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {"n": 4}
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -64,7 +70,7 @@ class NegOptAlternatives(WritingNode):
             "for each, so that you can compare the pictures.",
             inputs=[
                 prompt_input("What the pictures show. Goes on unchanged, once for each negative."),
-                *option_inputs("n", n={"default": 4, "advanced": False}),
+                *option_inputs("n", n={"default": cls.DEFAULTS["n"], "advanced": False}),
                 *writing_inputs(),
             ],
             outputs=writing_outputs(),

@@ -177,6 +177,13 @@ def test_alternatives_are_a_list_that_what_follows_runs_through(comfyui: ComfyUI
     assert texts[0] == negopt.load().generate(PROMPT).text
 
 
+def test_a_graph_that_leaves_the_number_of_alternatives_out_gets_what_the_page_shows(comfyui: ComfyUI) -> None:
+    default = comfyui.get("/object_info/NegOptAlternatives")["NegOptAlternatives"]["input"]["optional"]["n"][1][
+        "default"
+    ]
+    assert len(shown(comfyui.run({"1": node("NegOptAlternatives", prompt=PROMPT)}), "1")) == default == 4
+
+
 def test_a_list_of_prompts_gives_a_list_of_negatives(comfyui: ComfyUI) -> None:
     many = chain_of_alternatives(2)
     record = comfyui.run({**many, "9": node("NegOpt", prompt=["2", 1])})
