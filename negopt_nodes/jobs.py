@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..negopt.errors import NegOptError, OptionError
+from ..negopt.merge import Merged, merge
 from ..negopt.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -76,6 +77,15 @@ def write(
             written.append(one)
             tick()
     return written
+
+
+def merge_or_join(prompt: str, *negatives: str, avoid: str = "") -> Merged:
+    """`merge`; where that fails, as when the table of families is damaged, the negatives as they came."""
+    try:
+        return merge(prompt, *negatives, avoid=avoid)
+    except Exception as error:  # whatever it is, the picture is made
+        log.warning("NegOpt joined the negative prompts unread: %s", _reason(error))
+        return Merged(", ".join(filter(None, negatives)), (), (), ())
 
 
 def _write_alike(jobs: Sequence[Job], open_generator: OpenGenerator) -> Iterator[Written]:

@@ -6,10 +6,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..negopt.merge import merge
 from . import host
 from .inputs import CATEGORY, LATER_OPTIONS, WRITING_OPTIONS, linked_model_input, model_input, option_inputs
-from .jobs import write
+from .jobs import merge_or_join, write
 from .model_node import ModelNode
 from .models import open_model
 from .report import merge_report, report
@@ -64,7 +63,8 @@ class NegOptMerge(ModelNode):
         table = rows(inputs)
         given = [(str(row.get("negative", "")), str(row.get("negative_2", ""))) for row in table]
         merged = [
-            merge(row["prompt"], *pair, avoid=row.get("avoid", "")) for row, pair in zip(table, given, strict=True)
+            merge_or_join(row["prompt"], *pair, avoid=row.get("avoid", ""))
+            for row, pair in zip(table, given, strict=True)
         ]
         jobs = [job(row, keep=one.text) for row, one in zip(table, merged, strict=True)]
         written = write(jobs, open_model, host.progress(len(jobs)))

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..negopt.errors import NegOptError
-from ..negopt.merge import merge
 from ..negopt.wire import LONGEST_BODY, parse_body, read_request
-from .jobs import Job, write
+from .jobs import Job, merge_or_join, write
 from .models import open_model
 from .report import merge_report, report
 
@@ -64,7 +63,7 @@ def entries(body: bytes) -> list[dict[str, Any]]:
     if not isinstance(negatives, list):
         return report(write([Job(request.prompt, options, request.model or "")], open_model))
     texts = [text for text in negatives if isinstance(text, str)]
-    merged = merge(request.prompt, *texts, avoid=request.options.avoid)
+    merged = merge_or_join(request.prompt, *texts, avoid=request.options.avoid)
     job = Job(request.prompt, {**options, "keep": merged.text}, request.model or "")
     return [merge_report(entry, merged, texts) for entry in report(write([job], open_model))]
 

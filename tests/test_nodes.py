@@ -165,6 +165,30 @@ def test_where_it_fails_there_are_as_many_texts_as_may_be_asked_for(asked: objec
     assert len(report.report([failed])) == count
 
 
+@pytest.fixture
+def damaged_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The table of families with a slip of whoever extended it."""
+    guard = house("negopt.guard")
+    (tmp_path / "families.json").write_text('{"families": [}', encoding="utf-8")
+    with monkeypatch.context() as patched:
+        patched.setattr(guard, "FAMILIES", tmp_path / "families.json")
+        guard._default_guard.cache_clear()
+        yield
+    guard._default_guard.cache_clear()
+
+
+def test_a_damaged_table_of_families_costs_the_terms_of_ours_alone(folder: Path, damaged_table: None) -> None:
+    shutil.copytree(BUNDLED, folder / "fresh")  # a model that was not opened while the table was whole
+    merged = jobs.merge_or_join("a sketch", "sketch, ugly", "", "(bad hands:1.2)", avoid="x")
+    assert merged.text == "sketch, ugly, (bad hands:1.2)"
+    (written,) = jobs.write([jobs.Job("a sketch", {"keep": merged.text}, "fresh")], models.open_model)
+    assert written.texts == [merged.text]
+    assert "families.json" in written.failure
+    body = json.dumps({"prompt": "a sketch", "model": "fresh", "negatives": ["sketch, ugly"]}).encode()
+    (entry,) = routes.entries(body)
+    assert (entry["text"], "families.json" in entry["failure"]) == ("sketch, ugly", True)
+
+
 def test_a_reference_that_leads_nowhere_is_told_not_raised(folder: Path) -> None:
     for name in ("~nobody-of-that-name/x", "y" * 300):
         assert "no such model" in models.refer(name).failure
