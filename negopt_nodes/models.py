@@ -40,8 +40,9 @@ def model_names() -> list[str]:
 
 def refer(name: str, download: bool = True) -> ModelReference:
     """The model at a path, in a models folder, or on the Hugging Face Hub (downloaded if need be). Never raises."""
+    typed = name.strip().strip('"')  # Windows copies a path with quotes around it
     try:
-        folder = model_folder(name) if name in ("", *model_names()) else locate(name, download=download)
+        folder = model_folder(typed) if typed in ("", *model_names()) else locate(typed, download=download)
     except NegOptError as error:
         return ModelReference(name, failure=str(error))
     _referenced[name] = folder

@@ -189,6 +189,12 @@ def test_a_damaged_table_of_families_costs_the_terms_of_ours_alone(folder: Path,
     assert (entry["text"], "families.json" in entry["failure"]) == ("sketch, ugly", True)
 
 
+def test_a_path_may_come_in_the_quotes_that_windows_copies_it_with(folder: Path) -> None:
+    shutil.copytree(BUNDLED, folder / "my models" / "mine")
+    reference = models.refer(f' "{folder / "my models" / "mine"}"\n')
+    assert (reference.folder, reference.failure) == (folder / "my models" / "mine", "")
+
+
 def test_a_reference_that_leads_nowhere_is_told_not_raised(folder: Path) -> None:
     for name in ("~nobody-of-that-name/x", "y" * 300):
         assert "no such model" in models.refer(name).failure
