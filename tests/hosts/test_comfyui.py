@@ -27,7 +27,7 @@ from negopt.locate import BUNDLED
 from tests.preferring import give_preferences
 
 from .comfyui_server import CHECKPOINTS, PACK, ComfyUI, Graph, messages
-from .page import load_workflow, open_page, press_write, text_in_node
+from .page import frame, load_workflow, open_page, press_write, text_in_node
 from .server import ROOT
 
 PROMPT = "portrait photo of an old fisherman, 85mm, overcast"
@@ -563,6 +563,90 @@ def test_what_the_page_adds_is_neither_saved_nor_sent(page: Any) -> None:
         ]
     )
     assert len(sent["workflow"]["nodes"][0]["widgets_values"]) == len(one["inputs"])
+
+
+PUT = """
+const put = (kind, ...texts) => {
+  const made = LiteGraph.createNode(kind)
+  app.graph.add(made)
+  texts.forEach((text, number) => { made.widgets[number].value = text })
+  return made
+}
+const link = (from, output, to, input) => from.connect(output, to, to.inputs.findIndex(one => one.name === input))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "own"),
+    [("NegOpt", 1, "keep"), ("NegOptAlternatives", 1, "keep"), ("NegOptMerge", 0, "negative")],
+)
+def test_a_bypassed_node_hands_on_the_own_negative_never_the_prompt(
+    page: Any, kind: str, output: int, own: str
+) -> None:
+    sent = page.evaluate(
+        f"""async ([kind, output, own]) => {{ {PUT} app.graph.clear()
+              const prompt = put("PrimitiveStringMultiline", "a cat"), list = put("PrimitiveStringMultiline", "ugly")
+              const node = put(kind), encode = put("CLIPTextEncode", "what stands in the box")
+              link(prompt, 0, node, "prompt"); link(node, output, encode, "text"); node.mode = 4
+              const text = async () => (await app.graphToPrompt()).output[encode.id].inputs.text
+              const without = await text()
+              link(list, 0, node, own)
+              return [without, await text(), [String(list.id), 0]] }}""",
+        [kind, output, own],
+    )
+    assert sent[0] == "what stands in the box"
+    assert sent[1] == sent[2]
+
+
+def test_a_workflow_saved_with_inputs_in_another_order_keeps_its_links(page: Any) -> None:
+    links = page.evaluate(
+        f"""async () => {{ {PUT} app.graph.clear()
+              const prompt = put("PrimitiveStringMultiline", "a cat"), list = put("PrimitiveStringMultiline", "ugly")
+              const node = put("NegOptMerge")
+              link(prompt, 0, node, "prompt"); link(list, 0, node, "negative")
+              const saved = JSON.parse(JSON.stringify(app.graph.serialize()))
+              const one = saved.nodes.find(one => one.type === "NegOptMerge")
+              one.inputs.sort((a, b) => (a.name === "negative") - (b.name === "negative"))
+              for (const link of saved.links.filter(link => link[3] === node.id))
+                link[4] = one.inputs.findIndex(input => input.link === link[0])
+              await app.loadGraphData(saved)
+              const sent = (await app.graphToPrompt()).output[node.id].inputs
+              return [sent.prompt, sent.negative, [String(prompt.id), 0], [String(list.id), 0]] }}"""
+    )
+    assert links[:2] == links[2:]
+
+
+def test_what_the_last_run_wrote_is_there_after_an_undo_and_in_another_tab(page: Any, comfyui: ComfyUI) -> None:
+    page.evaluate(f"() => {{ {PUT} app.graph.clear(); put('NegOpt', 'a castle', 'ugly') }}")
+    press_run(page, comfyui)
+    ran = text_in_node(page, "NegOpt")
+    assert ran == negopt.load().generate("a castle", keep="ugly").text
+    page.evaluate(
+        """async () => { const tracker = () => app.extensionManager.workflow.activeWorkflow.changeTracker
+                         tracker().checkState(); app.graph._nodes[0].pos = [70, 70]; tracker().checkState()
+                         await tracker().undo() }"""
+    )
+    page.wait_for_timeout(800)
+    assert page.evaluate("() => app.graph._nodes[0].pos[0]") != 70
+    assert text_in_node(page, "NegOpt") == ran
+    for command in ("Comfy.NewBlankWorkflow", "Workspace.PreviousOpenedWorkflow"):
+        page.evaluate("async (command) => await app.extensionManager.command.execute(command)", command)
+        page.wait_for_timeout(1500)
+    assert text_in_node(page, "NegOpt") == ran
+
+
+def test_over_the_box_the_wheel_zooms_as_over_the_pages_own_text_boxes(page: Any) -> None:
+    page.evaluate(f"() => {{ {PUT} app.graph.clear(); put('NegOpt', 'a castle') }}")
+    frame(page)
+    box = page.evaluate(
+        """() => { const { left, top, width, height } = app.graph._nodes[0].negoptBox.getBoundingClientRect()
+                   return [left + width / 2, top + height / 2] }"""
+    )
+    before = page.evaluate("() => app.canvas.ds.scale")
+    page.mouse.move(*box)
+    page.mouse.wheel(0, 200)
+    page.wait_for_timeout(500)
+    assert page.evaluate("() => app.canvas.ds.scale") < before
 
 
 def test_own_terms_are_told_apart_and_the_menu_copies_the_text(page: Any) -> None:

@@ -11,6 +11,12 @@ import { text } from "./texts.js"
 /** The writing nodes, and how large each is at first. */
 const DEFAULT_SIZE = { NegOpt: [420, 640], NegOptAlternatives: [440, 860], NegOptMerge: [420, 640] }
 
+/**
+ * The inputs that a bypassed node hands on, each in the place of its output: where the places do not agree, the page
+ * hands on the first text that it finds, and that would be the prompt as the negative.
+ */
+const HANDED_ON = { NegOpt: ["prompt", "keep"], NegOptAlternatives: ["prompt", "keep"], NegOptMerge: ["negative"] }
+
 /** What LiteGraph calls the side of a node where links come in. */
 const INPUTS = 1
 
@@ -25,12 +31,34 @@ app.registerExtension({
 
   beforeRegisterNodeDef(nodeType, nodeDef) {
     if (!(nodeDef.name in DEFAULT_SIZE)) return
+    after(nodeType, "onNodeCreated", placeInputs)
     after(nodeType, "onNodeCreated", addWidgets)
     after(nodeType, "onExecuted", showResult)
     after(nodeType, "onConnectionsChange", forgetLinked)
     after(nodeType, "getExtraMenuOptions", addCopyOption)
-  }
+  },
+
+  // The page makes all nodes anew after an undo, and when it goes back to a workflow, whose outputs come later.
+  afterConfigureGraph: () => showLastRun(app.nodeOutputs),
+  onNodeOutputsUpdated: showLastRun
 })
+
+/** Gives the nodes back what the page remembers of their last run: the output of each by its place. */
+function showLastRun(outputs) {
+  for (const [place, output] of Object.entries(outputs ?? {})) {
+    const node = nodeAt(place)
+    if (node?.negoptBox) showResult.call(node, output)
+  }
+}
+
+/** The node at "id"; in a subgraph at "subgraph's id:id", or by the ids of the nodes that lead there. */
+function nodeAt(place) {
+  const [id, ...above] = place.split(":").reverse()
+  const root = app.rootGraph ?? app.graph
+  const within = (graph, part) => root.subgraphs?.get(part) ?? graph?.getNodeById(part)?.subgraph
+  const graph = above.reverse().reduce(within, root)
+  return graph?.getNodeById(id)
+}
 
 /** Calls `more` with the node as its `this` after a method of its own, whose answer it keeps. */
 function after(nodeType, method, more) {
@@ -42,6 +70,13 @@ function after(nodeType, method, more) {
   }
 }
 
+/** Before any link is made; saved workflows find their links by the inputs' names. */
+function placeInputs() {
+  const first = HANDED_ON[this.comfyClass]
+  const place = (input) => (first.includes(input.name) ? first.indexOf(input.name) : first.length)
+  this.inputs.sort((one, other) => place(one) - place(other))
+}
+
 /** The button and the box under the node's own widgets. Neither is saved with the workflow nor sent with a prompt. */
 function addWidgets() {
   const write = this.addWidget("button", "Write", null, () => writeNegative(this), { serialize: false })
@@ -51,6 +86,7 @@ function addWidgets() {
   const box = document.createElement("div")
   box.className = "negopt-box"
   drawNotice(box, text("hint"))
+  letThrough(box)
   const shown = this.addDOMWidget("negopt_shown", "negopt", box, {
     serialize: false,
     hideInPanel: true, // newer pages would take the one element out of the node into their side panel
@@ -61,6 +97,21 @@ function addWidgets() {
   this.negoptBox = box
   const [width, height] = DEFAULT_SIZE[this.comfyClass]
   this.setSize([Math.max(this.size[0], width), Math.max(this.size[1], height)])
+}
+
+/** Over the box, too, the wheel zooms and the middle button moves the canvas, as over the page's own text boxes. */
+function letThrough(box) {
+  const forward = (event, method) => {
+    if (!LiteGraph.vueNodesMode) app.canvas[method](event) // Vue nodes see to it themselves
+  }
+  box.addEventListener("pointerdown", (event) => event.button === 1 && forward(event, "processMouseDown"))
+  box.addEventListener("pointermove", (event) => event.buttons & 4 && forward(event, "processMouseMove"))
+  box.addEventListener("pointerup", (event) => event.button === 1 && forward(event, "processMouseUp"))
+  box.addEventListener("wheel", (event) => {
+    if (box.scrollHeight > box.clientHeight && !event.ctrlKey) return
+    event.preventDefault()
+    forward(event, "processMouseWheel")
+  })
 }
 
 function leastHeight(entries) {
