@@ -221,6 +221,74 @@ def test_switches_let_one_input_through() -> None:
     assert sampled(nodes, "none", "n") == []
 
 
+def switched(kind: str, **inputs: Any) -> list[tuple[str, str]]:
+    """The pairs of `PLAIN` with a switch before the positive side, which may let `other` through."""
+    nodes = PLAIN | {
+        "other": encoder("a car"),
+        "yes": node("PrimitiveBoolean", value=True),
+        "no": node("ComfyNotNode", value=["yes", 0]),
+        "two": node("PrimitiveInt", value=2),
+        "run": node("ImageIsBright", image=["x", 0], threshold=4),
+        "s": node(kind, **inputs),
+    }
+    return sampled(nodes, "s", "n")
+
+
+def test_switches_with_a_condition() -> None:
+    ways = {"on_false": ["other", 0], "on_true": ["p", 0]}
+    for kind, name in (("ComfySwitchNode", "switch"), ("LazySwitchKJ", "switch"), ("easy ifElse", "boolean")):
+        assert switched(kind, **ways | {name: True}) == PAIR
+        assert switched(kind, **ways | {name: ["yes", 0]}) == PAIR
+        assert switched(kind, **ways | {name: ["no", 0]}) == [("a car", "fog")]
+        assert switched(kind, **ways | {name: ["run", 0]}) == []  # only a run can tell
+        assert switched(kind, on_false=["p", 0], **{name: True}) == []
+    assert switched("ImpactConditionalBranch", cond=False, tt_value=["other", 0], ff_value=["p", 0]) == PAIR
+    was = {"conditioning_a": ["p", 0], "conditioning_b": ["other", 0]}
+    assert switched("Conditioning Input Switch", **was, boolean=["yes", 0]) == PAIR
+
+
+def test_text_switches_do_not_join_their_ways() -> None:
+    texts = {"a": node("Text Multiline", text="a boat"), "b": node("Text Multiline", text="a car")}
+    for switch in (
+        node("Text Input Switch", text_a=["b", 0], text_b=["a", 0], boolean=False),
+        node("easy textSwitch", input=2, text1=["b", 0], text2=["a", 0]),
+        node("CR Text Input Switch", Input=["two", 0], text1=["b", 0], text2=["a", 0]),
+        node("ComfySwitchNode", switch=["both", 0], on_true=["a", 0], on_false=["b", 0]),
+        node("ComfySwitchNode", switch=["one", 0], on_true=["a", 0], on_false=["b", 0]),
+    ):
+        nodes = texts | {
+            "two": node("PrimitiveInt", value=2),
+            "both": node("ComfyAndNode", **{"values.value0": True, "values.value1": ["two", 0]}),
+            "one": node("ComfyOrNode", **{"values.value0": False, "values.value1": ["two", 0]}),
+            "switch": switch, "p": encoder(["switch", 0]), "n": encoder("fog"),
+        }  # fmt: skip
+        assert sampled(nodes, "p", "n") == PAIR
+
+
+def test_a_linked_number_chooses() -> None:
+    ways = {"input1": ["other", 0], "input2": ["p", 0]}
+    assert switched("ImpactSwitch", select=["two", 0], **ways) == PAIR
+    assert switched("ImpactSwitch", select=["run", 0], **ways) == []
+    assert switched("ImpactSwitch", select=["gone", 0], **ways) == []
+
+
+def test_comfyuis_own_nodes_of_logic_and_text() -> None:
+    nodes = {
+        "combo": node("CustomCombo", choice="a boat", index=1, option1="a car", option2="a boat"),
+        "pass": node("ComfyPassOrNoneNode", default=["combo", 0]),
+        "format": node("StringFormat", f_string="{a} at {b}", **{"values.a": ["pass", 0], "values.b": "sea"}),
+        "code": node("StringFormat", f_string="{a.__class__} {b!r}", **{"values.a": "x", "values.b": "y"}),
+        "regex": node("RegexReplace", string="a car", regex_pattern="(a+)+$", replace="boat"),
+        "model": node("TextGenerate", clip=["c", 0], prompt="Write a prompt with a boat", max_length=256),
+        "n": encoder("fog"),
+    }
+    nodes |= {f"p_{name}": encoder([name, 0]) for name in list(nodes) if name != "n"}
+    assert sampled(nodes, "p_combo", "n") == sampled(nodes, "p_pass", "n") == PAIR
+    assert sampled(nodes, "p_format", "n") == [("a boat at sea", "fog")]
+    for name in ("p_code", "p_regex", "p_model"):
+        assert sampled(nodes, name, "n") == []
+
+
 def test_prompt_styler_sides() -> None:
     nodes = {
         "s": node("SDXLPromptStyler", text_positive="a boat", text_negative="fog", style="base", log_prompt="No"),
@@ -315,6 +383,20 @@ def test_knots_and_long_chains_end_soon() -> None:
     assert time.process_time() - start < 2
 
 
+def test_texts_that_grow_from_node_to_node_end_soon() -> None:
+    nodes: Nodes = {"n": encoder("fog"), "f0": node("Text Multiline", text="a a"), "w0": node("PrimitiveInt", value=1)}
+    nodes["r0"] = nodes["f0"]
+    for i in range(1, 100):  # 2^100 characters, and 4^100 ways
+        nodes[f"f{i}"] = node("StringFormat", f_string="{a} {a}", **{"values.a": [f"f{i - 1}", 0]})
+        nodes[f"r{i}"] = node("StringReplace", string=[f"r{i - 1}", 0], find="a", replace="a a")
+        nodes[f"w{i}"] = node("ComfyAndNode", **{f"values.value{k}": [f"w{i - 1}", 0] for k in range(4)})
+    nodes |= {"p": encoder(["f99", 0]), "q": encoder(["r99", 0])}
+    nodes["s"] = node("ComfySwitchNode", switch=["w99", 0], on_true=["p", 0], on_false=["p", 0])
+    start = time.process_time()
+    assert [sampled(nodes, name, "n") for name in ("p", "q", "s")] == [[], [], []]
+    assert time.process_time() - start < 2
+
+
 # The form that the page draws
 
 
@@ -368,6 +450,32 @@ def test_drawn_efficient_loader_by_widget_order() -> None:
     graph = drawn(
         [loader, box(2, "KSampler (Efficient)", [1], positive=1, negative=2)],
         [[1, 1, 1, 2, 0, "C"], [2, 1, 2, 2, 1, "C"]],
+    )
+    assert pairs_in_graph(graph) == PAIR
+
+
+def test_drawn_switch_and_combo() -> None:
+    combo = box(1, "CustomCombo", ["a boat", 1, "a car", "a boat", ""])
+    encode = encoder_box(2, "old text", 20)
+    switch = box(4, "ComfySwitchNode", [True], on_false=21, on_true=22)
+    sockets = [{"name": "switch", "type": "BOOLEAN", "link": None, "widget": {"name": "switch"}}]
+    switch["inputs"] = sockets + switch["inputs"]
+    graph = drawn(
+        [
+            combo,
+            encode,
+            box(3, "CLIPTextEncode", ["fog"]),
+            switch,
+            box(5, "CLIPTextEncode", ["a car"]),
+            box(6, "KSampler", [1], positive=23, negative=24),
+        ],
+        [
+            [20, 1, 0, 2, 0, "S"],
+            [21, 5, 0, 4, 0, "C"],
+            [22, 2, 0, 4, 1, "C"],
+            [23, 4, 0, 6, 0, "C"],
+            [24, 3, 0, 6, 1, "C"],
+        ],
     )
     assert pairs_in_graph(graph) == PAIR
 

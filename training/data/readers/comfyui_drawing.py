@@ -27,6 +27,8 @@ _WIDGETS = {
         "base_ckpt_name", "base_clip_skip", "refiner_ckpt_name", "refiner_clip_skip", "positive_ascore",
         "negative_ascore", "vae_name", "positive", "negative",
     ),
+    "ComfySwitchNode": ("switch",),
+    "CustomCombo": ("choice",),
     "StringConcatenate": ("string_a", "string_b", "delimiter"),
     "StringReplace": ("string", "find", "replace"),
     "StringFunction|pysssss": ("action", "tidy_tags", "text_a", "text_b", "text_c"),

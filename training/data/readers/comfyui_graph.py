@@ -19,6 +19,7 @@ from .comfyui_nodes import Graph, Link, Node, read_api
 POSITIVE, NEGATIVE = "positive", "negative"
 _DEEPEST = 150  # links from a sampler to a text; a workflow has some tens, and each is four calls deep
 _MOST_VISITS = 20_000  # nodes visited for one text, so that no knot of links takes for ever
+_LONGEST_TEXT = 100_000  # characters that a node may make of texts: each of a chain could double them
 
 
 def is_graph(document: Any) -> bool:
@@ -77,8 +78,10 @@ def _has_sides(node: Node) -> bool:
 
 # Nodes that make text out of a picture or out of instructions: what goes in is not the prompt.
 _MAKES_TEXT = re.compile(
-    r"llm|gpt|ollama|florence|blip|caption|interrogat|tagger|qwen.?(?:2|vl)|llava|gemini|claude|deepseek|moondream"
-    r"|chat|translat|negopt|promptgen|enhance",
+    r"llm|gpt|llama|groq|florence|blip|caption|interrogat|tagger|qwen.?(?:2|vl)|llava|gemini|claude|deepseek|moondream"
+    r"|chat|translat|negopt|promptgen|enhance|textgenerate"
+    # of ComfyUI's own string nodes those whose output cannot be told without running somebody's pattern
+    r"|^regex(?:extract|replace)$|^stringsubstring$|^jsonextractstring$",
     re.IGNORECASE,
 )
 _NO_WORDS = ("", "true", "false")  # switches that packs write as text
@@ -95,9 +98,18 @@ _POSITIVE_NAME = re.compile(r"(?:\w+_)?positive(?:_\w+)?|pos(?:_\w+)?|cond1|cond
 _NEGATIVE_NAME = re.compile(r"(?:\w+_)?negative(?:_\w+)?|neg(?:_\w+)?", re.IGNORECASE)
 _SIDE_NO_TEXT = re.compile(r"ascore|strength|weight|interpretation|normaliz|guidance|mode|type|seed", re.IGNORECASE)
 _SEPARATOR = ("delimiter", "separator", "seperator", "join_with", "delimeter")
-_SELECTORS = ("select", "selected", "index", "input_index", "Input", "selected_index")
+_SELECTORS = ("select", "selected", "index", "input_index", "Input", "input", "selected_index")
+# Switches of two inputs: what each lets through where its condition holds, and where not.
+_TWO_WAYS = (
+    ("on_true", "on_false"),  # ComfyUI's own ComfySwitchNode, and so KJNodes and easy-use
+    ("tt_value", "ff_value"),  # Impact Pack
+    ("text_a", "text_b"),  # WAS Node Suite: these two
+    ("conditioning_a", "conditioning_b"),
+)
+_CONDITIONS = ("switch", "boolean", "cond")
 # Nodes with several texts, one an output.
-_TEXT_BY_SLOT = {"Text String": ("text", "text_b", "text_c", "text_d")}
+_TEXT_BY_SLOT = {"Text String": ("text", "text_b", "text_c", "text_d"), "CustomCombo": ("choice",)}
+_FIELDS = re.compile(r"\{([a-z])\}")
 _SIDE_BY_SLOT = {
     "ControlNetApplyAdvanced": (POSITIVE, NEGATIVE),
     "ControlNetApplySD3": (POSITIVE, NEGATIVE),
@@ -152,12 +164,14 @@ class _Walk:
         sides = _SIDE_BY_SLOT.get(node.kind, ())
         if slot < len(sides):
             side = sides[slot] or side
-        let_through = _let_through(node)
+        let_through = self._let_through(node)
         if let_through is not None:
             found = (self._follow(inputs.get(name), side) for name in let_through)
             return next((texts for texts in found if texts), [])
         if _is_replacement(node):
             return self._replaced(node, side)
+        if node.kind == "StringFormat":
+            return self._formatted(node, side)
         sided = self._from_side(node, side)
         return sided if sided or _is_sided(node) else self._from_plain(node, side)
 
@@ -195,29 +209,71 @@ class _Walk:
             return [separator.replace("\\n", "\n").join(parts)]  # spaces at the ends may be all that parts them
         return list(dict.fromkeys(parts))
 
+    def _let_through(self, node: Node) -> list[str] | None:
+        """The inputs that a switch may let through, best first; None where the node is no switch.
+
+        A number chooses the input that ends in it; a switch without a number takes the first that is connected. What
+        a condition or a number is that only a run can tell, nobody knows: then it is none of them.
+        """
+        inputs = node.inputs
+        if node.kind == "ComfyPassOrNoneNode":
+            return ["anything" if "anything" in inputs else "default"]
+        is_switch = "switch" in node.kind.lower()
+        condition = next((inputs[name] for name in _CONDITIONS if name in inputs), None)
+        for number, ways in enumerate(_TWO_WAYS):
+            if condition is not None and any(way in inputs for way in ways) and (is_switch or number < 2):
+                holds = self._number(condition)
+                return [] if holds is None else [ways[0] if holds else ways[1]]
+        if not is_switch:
+            return None
+        numbered = {int(digits[1]): name for name in inputs if (digits := re.search(r"(\d{1,9})$", name))}
+        if not numbered:
+            return None
+        chosen = [inputs[name] for name in _SELECTORS if name in inputs]
+        if not chosen:
+            return [numbered[place] for place in sorted(numbered)]
+        number = next((number for number in map(self._number, chosen) if number is not None), -1)
+        return [numbered[number]] if number in numbered else []
+
+    def _number(self, value: Any, depth: int = 0) -> int | None:
+        """A number or truth value, or where a link leads to one; None where only a run could tell."""
+        if isinstance(value, int):
+            return int(value)
+        node = self._graph.get(value.node) if isinstance(value, Link) else None
+        self._visits += 1
+        if node is None or depth > 20 or self._visits > _MOST_VISITS:
+            return None
+        if node.bypassed:
+            return self._number(node.inputs.get(str(value.slot)), depth + 1)
+        if node.kind in ("ComfyNotNode", "ComfyAndNode", "ComfyOrNode"):
+            parts = [self._number(part, depth + 1) for part in list(node.inputs.values())[:8]]
+            if not parts or None in parts:
+                return None
+            return int(not parts[0] if node.kind == "ComfyNotNode" else (all if "And" in node.kind else any)(parts))
+        if node.kind == "CustomCombo":
+            return self._number(node.inputs.get("index"), depth + 1) if value.slot else None
+        names = list(node.inputs) if len(node.inputs) == 1 else ["value"]
+        return self._number(node.inputs.get(names[0]), depth + 1)
+
+    def _formatted(self, node: Node, side: str) -> list[str]:
+        """ComfyUI's StringFormat: Python's format, of which names alone in their brackets are understood."""
+        pattern = " ".join(self._follow(node.inputs.get("f_string"), side))
+        names = _FIELDS.findall(pattern)
+        values = {name: " ".join(self._follow(node.inputs.get(f"values.{name}"), side)) for name in set(names)}
+        length = len(pattern) + sum(len(values[name]) for name in names)
+        if not all(values.values()) or length > _LONGEST_TEXT or re.search(r"[{}]", _FIELDS.sub("", pattern)):
+            return []
+        return [_FIELDS.sub(lambda match: values[match[1]], pattern)]
+
     def _replaced(self, node: Node, side: str) -> list[str]:
         """A node that writes one text in place of another."""
         names = ("text_a", "text_b", "text_c") if "text_a" in node.inputs else ("string", "find", "replace")
         if "text" in node.inputs and "string" not in node.inputs and "text_a" not in node.inputs:
             names = ("text", "find", "replace")
         text, find, replacement = (" ".join(self._follow(node.inputs.get(n), side)) for n in names)
+        if find and len(text) + text.count(find) * len(replacement) > _LONGEST_TEXT:
+            return []
         return [text.replace(find, replacement) if find else text] if text else []
-
-
-def _let_through(node: Node) -> list[str] | None:
-    """The inputs that a switch may let through, best first; None where the node is no switch.
-
-    A number chooses the input that ends in it; a switch without a number takes the first that is connected.
-    """
-    if "switch" not in node.kind.lower():
-        return None
-    numbered = {int(digits[1]): name for name in node.inputs if (digits := re.search(r"(\d+)$", name))}
-    if not numbered:
-        return None
-    number = next((node.inputs[n] for n in _SELECTORS if isinstance(node.inputs.get(n), int)), None)
-    if number is None:
-        return [numbered[place] for place in sorted(numbered)]
-    return [numbered[number]] if number in numbered else []
 
 
 def _is_replacement(node: Node) -> bool:
