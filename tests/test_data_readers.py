@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import os
 import struct
@@ -22,26 +21,11 @@ from PIL import Image, PngImagePlugin
 
 from negopt.errors import DataError
 from training.data.pairs import RawPair, ReadLog
-from training.data.readers import hub, read_source
-from training.data.readers.exif import exif_values
+from training.data.readers import hub
+from training.data.readers.exif import decode_user_comment, exif_values
 from training.data.readers.infotext import split_infotext, without_settings
-from training.data.readers.pictures import decode_user_comment
 
-INFOTEXT = (
-    "a lighthouse, (storm:1.2)\nsecond line\nNegative prompt: blurry, lowres,\ntext\n"
-    'Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Lora hashes: "x: 1"'
-)
-PROMPT, NEGATIVE = "a lighthouse, (storm:1.2)\nsecond line", "blurry, lowres,\ntext"
-
-
-def read(path: Path | str) -> tuple[list[RawPair], ReadLog]:
-    log = ReadLog()
-    return list(read_source(str(path), log)), log
-
-
-def texts(pairs: list[RawPair]) -> list[tuple[str, str]]:
-    return [(pair.prompt, pair.negative) for pair in pairs]
-
+from .picture_files import INFOTEXT, NEGATIVE, PROMPT, png, read, texts, with_exif
 
 # Infotext
 
@@ -287,26 +271,6 @@ def test_memory_stays_flat_over_200000_rows(tmp_path: Path) -> None:
 
 
 # Pictures
-
-
-def png(**chunks: str) -> bytes:
-    info = PngImagePlugin.PngInfo()
-    for name, text in chunks.items():
-        info.add_text(name, text)
-    data = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(data, "png", pnginfo=info)
-    return data.getvalue()
-
-
-def with_exif(form: str, comment: bytes | None = None, tags: dict[int, str] | None = None) -> bytes:
-    exif = Image.Exif()
-    if comment is not None:
-        exif.get_ifd(0x8769)[0x9286] = comment
-    for tag, text in (tags or {}).items():
-        exif[tag] = text
-    data = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(data, form, exif=exif)
-    return data.getvalue()
 
 
 def test_png_with_parameters(tmp_path: Path) -> None:

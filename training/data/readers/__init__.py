@@ -17,6 +17,7 @@ from negopt.paths import expanded, is_file, is_folder
 from ..pairs import RawPair, ReadLog, Unreadable
 from . import hub, pictures, tables
 
+_SUFFIXES = frozenset((*tables.SUFFIXES, *pictures.SUFFIXES))
 _HUB_ID = re.compile(r"(?:hf:|datasets/)?[\w.-]+/[\w.-]+")
 
 
@@ -60,7 +61,7 @@ def _files_under(folder: Path, log: ReadLog) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(root, name)
-            if not name.startswith(".") and tables.suffix_of(path) in (*tables.SUFFIXES, *pictures.SUFFIXES):
+            if not name.startswith(".") and (tables.suffix_of(path) in _SUFFIXES):
                 yield path
 
 

@@ -1,5 +1,9 @@
 """EXIF: where it lies in a JPEG or WebP file, and the few of its tags that programs write prompts into.
 
+UserComment is A1111's and its kin's; Make, Model and ImageDescription are ComfyUI's: its SaveAnimatedWEBP writes
+`prompt:{...}` into Model and `workflow:{...}` into Make, WAS Node Suite `Prompt:` into Make and `Workflow:` into
+ImageDescription.
+
 Read by hand rather than with Pillow, which asks first how many pixels the header states: it takes a large picture
 for an attack, though none of it is decoded here. What is read is bounded, whatever the file states.
 """
@@ -13,10 +17,12 @@ from typing import BinaryIO, Literal
 from ..pairs import Unreadable
 
 _HEAD = b"Exif\0\0"
-_LARGEST_BLOCK = 64 * 2**20
+LARGEST_BLOCK = 64 * 2**20
 _MOST_SEGMENTS = 100_000  # a picture has some tens, an animated one some for each frame
 _MOST_TAGS = 1000  # of one directory
 _INNER_DIRECTORY = 0x8769
+_USER_COMMENT = 0x9286
+_IMAGE_DESCRIPTION, _MAKE, _MODEL = 0x010E, 0x010F, 0x0110
 _TEXT_KINDS = (1, 2, 7, 129)  # byte, ASCII, undefined, UTF-8: a byte each
 
 Order = Literal["little", "big"]
@@ -33,7 +39,51 @@ def exif_block(stream: BinaryIO) -> bytes:
         return _in_jpeg(stream)
     if start.startswith(b"RIFF") and start[8:] == b"WEBP":
         return _in_webp(stream, 8 + int.from_bytes(start[4:8], "little"))
-    raise Unreadable("no PNG, JPEG or WebP picture")
+    raise Unreadable("no picture of a kind that is read")
+
+
+def exif_texts(block: bytes) -> dict[str, str]:
+    """The texts of an EXIF block, by the names that they have in a PNG."""
+    texts: dict[str, str] = {}
+    values = exif_values(block, (_USER_COMMENT, _MODEL, _MAKE, _IMAGE_DESCRIPTION))
+    if values.get(_USER_COMMENT):
+        texts["parameters"] = decode_user_comment(values[_USER_COMMENT])
+    for tag in (_MODEL, _MAKE, _IMAGE_DESCRIPTION):
+        text = decoded(values.get(tag, b"")).strip("\0 ")
+        name, colon, rest = text.partition(":")
+        if colon and name.lower() in ("prompt", "workflow", "parameters"):
+            texts.setdefault(name.lower(), rest)
+        elif text and tag == _IMAGE_DESCRIPTION:
+            texts.setdefault("Description", text)
+        elif text.startswith("{"):  # SwarmUI's JSON, in files of its first year
+            texts.setdefault("Model", text)
+    return texts
+
+
+def decode_user_comment(data: bytes) -> str:
+    """The text of an EXIF UserComment: eight bytes that name the encoding, then the text.
+
+    `UNICODE` is UTF-16 in either byte order (the standard says the file's, programs write what they like:
+    the zero bytes of ordinary letters show it), or UTF-8 against the rule where no byte is zero.
+    """
+    code, body = data[:8], data[8:]
+    if code.startswith(b"UNICODE"):
+        if body.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return body.decode("utf-16", "replace").strip("\0")
+        even, odd = body[0::2].count(0), body[1::2].count(0)
+        if even or odd:
+            return body.decode("utf-16-be" if even > odd else "utf-16-le", "replace").strip("\0")
+    elif not code.startswith((b"ASCII", b"JIS", b"\0\0\0\0")):
+        body = data  # no code at all: the text begins at once
+    return decoded(body.strip(b"\0"))
+
+
+def decoded(data: bytes) -> str:
+    """UTF-8, or Latin-1 where it is none."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def exif_values(block: bytes, tags: Collection[int]) -> dict[int, bytes]:
@@ -77,7 +127,7 @@ def _entries(data: bytes, place: int, order: Order) -> Iterator[tuple[int, int, 
 def _in_jpeg(stream: BinaryIO) -> bytes:
     """What the APP1 segments before the pixels hold of EXIF (ISO/IEC 10918-1, annex B; a long block takes several)."""
     parts: list[bytes] = []
-    room = _LARGEST_BLOCK
+    room = LARGEST_BLOCK
     for _ in range(_MOST_SEGMENTS):
         head = stream.read(2)
         if head == b"\xff\xff":  # any number of these may stand before a marker
@@ -111,7 +161,7 @@ def _in_webp(stream: BinaryIO, end: int) -> bytes:
         if len(head) < 8:
             break
         size = int.from_bytes(head[4:], "little")
-        if head[:4] == b"EXIF" and size <= _LARGEST_BLOCK:
+        if head[:4] == b"EXIF" and size <= LARGEST_BLOCK:
             data = stream.read(size)
             if len(data) == size:
                 return data
