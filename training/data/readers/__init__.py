@@ -61,7 +61,7 @@ def _files_under(folder: Path, log: ReadLog) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(root, name)
-            if not name.startswith(".") and (tables.suffix_of(path) in _SUFFIXES):
+            if not name.startswith(".") and (tables.suffix_of(path) in _SUFFIXES or name == pictures.LOG):
                 yield path
 
 
@@ -88,6 +88,8 @@ def _read_files(paths: Iterator[Path], folder: Path, log: ReadLog) -> Iterator[R
                 raise Unreadable("no ordinary file")  # opening a named pipe would wait for ever
             if suffix in tables.SUFFIXES:
                 yield from tables.read_table(path, log)
+            elif path.name == pictures.LOG:
+                yield from pictures.read_log(path, folder, log)
             elif suffix in pictures.SUFFIXES:
                 yield from pictures.read_picture(path, folder, log)
             else:

@@ -1,7 +1,8 @@
 """Pictures: the prompt and negative prompt that a program wrote into a PNG, JPEG, WebP, AVIF, JPEG XL or GIF file.
 
 Finds the texts where the programs put them: PNG text chunks, EXIF, a GIF's comment. What the texts mean is the
-business of `programs`. No pixel is decoded. A .txt file beside a picture (A1111's "save text") is read the same way.
+business of `programs`. No pixel is decoded. A .txt file beside a picture (A1111's "save text", Easy Diffusion's) and
+Fooocus' log.html are read the same way.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from pathlib import Path
 from ..pairs import RawPair, ReadLog, Unreadable, page_id
 from . import boxes, gif, png
 from .exif import decoded, exif_block, exif_texts
-from .programs import pairs_in_texts
+from .programs import fooocus, pairs_in_texts
 
 SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".jxl", ".gif", ".txt")
+LOG = "log.html"
+_LARGEST_LOG = 64 * 2**20
 _LARGEST_TEXT = 2**20
 
 
@@ -33,6 +36,23 @@ def read_picture(path: Path, folder: Path, log: ReadLog) -> Iterator[RawPair]:
         found = True
         yield RawPair(prompt, negative, source=folder.name, page=page_id(str(folder.resolve())), kind=kind)
     log.without_pair += not found
+
+
+def read_log(path: Path, folder: Path, log: ReadLog) -> Iterator[RawPair]:
+    """The pairs of the pictures in one of Fooocus' logs. Raises `Unreadable` where it is none of them."""
+    try:
+        with path.open("rb") as stream:
+            html = stream.read(_LARGEST_LOG).decode("utf-8", "replace")
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from error
+    logged = 0
+    for pairs in fooocus.pairs_in_log(html):
+        logged += 1
+        log.without_pair += not pairs
+        for prompt, negative in pairs:
+            yield RawPair(prompt, negative, source=folder.name, page=page_id(str(folder.resolve())), kind="infotext")
+    if not logged:
+        raise Unreadable("no log of Fooocus")
 
 
 def _texts(path: Path) -> dict[str, str]:

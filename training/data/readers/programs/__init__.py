@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from . import a1111, comfyui, records
+from . import a1111, civitai, comfyui, draw_things, easy_diffusion, fooocus, invokeai, novelai, records
 
-_PROGRAMS = (a1111, comfyui, records)  # A1111's text states what was really asked, so it comes before a graph
+# Those that are sure of their own first. A1111's text states what was really asked, so it comes before a graph.
+_PROGRAMS = (novelai, invokeai, fooocus, civitai, easy_diffusion, a1111, comfyui, draw_things, records)
 
 
 def pairs_in_texts(texts: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
