@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
+from training.data.readers.infotext import split_infotext
 from training.data.readers.programs import pairs_in_texts
 from training.data.readers.programs.texts import json_object
 
@@ -50,6 +51,7 @@ def test_easy_diffusion_beside_the_picture(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text(EASY_TEXT.replace("fog, rain", ""))
     pairs, _ = read(tmp_path)
     assert texts(pairs) == PAIR * 2
+    assert len({pair.page for pair in pairs}) == 1  # whose pictures stand in one folder is one author
     assert found(parameters=EASY_TEXT_2022) == [("a boat,\nat sea", "fog, rain")]
 
 
@@ -229,12 +231,13 @@ def test_swarmui(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(parameters=text))
     (tmp_path / "b.jpg").write_bytes(with_exif("jpeg", b"UNICODE\0" + text.encode("utf-16-le")))
     (tmp_path / "c.jpg").write_bytes(with_exif("jpeg", tags={0x0110: text}))
+    (tmp_path / "a.swarm.json").write_text(text)
     pairs, log = read(tmp_path)
-    assert texts(pairs) == PAIR * 3
+    assert texts(pairs) == PAIR * 4
     assert log.without_pair == 0
 
 
-# Civitai: comfy.metadata.ts
+# Civitai: comfy.metadata.ts, and the JSON of its API
 
 
 def test_civitais_own_pictures(tmp_path: Path) -> None:
@@ -248,6 +251,21 @@ def test_civitais_own_pictures(tmp_path: Path) -> None:
     assert texts(read(tmp_path)[0]) == [*PAIR * 3, ("a car", "snow")]
     assert found(parameters=json.dumps(both | {"extraMetadata": json.dumps({"prompt": "a boat"})})) == []
     assert found(parameters=json.dumps(both | {"extraMetadata": "{broken"})) == [("a car", "snow")]
+
+
+def test_json_of_civitais_api(tmp_path: Path) -> None:
+    meta = {"prompt": "a boat, at sea", "negativePrompt": "fog, rain", "Size": "512x512"}
+    images = [{"id": 1, "username": "ann", "meta": meta}, {"id": 2, "meta": None}, {"id": 3, "meta": {"meta": meta}}]
+    (tmp_path / "images.json").write_text(json.dumps({"items": images, "metadata": {"nextCursor": "x"}}))
+    model = {
+        "id": 1, "name": "x", "tags": ["a"], "creator": {"username": "ann"},
+        "modelVersions": [{"id": 2, "files": [{"id": 3, "name": "x.safetensors"}], "images": images}],
+    }  # fmt: skip
+    (tmp_path / "model.json").write_text(json.dumps(model))
+    (tmp_path / "version.json").write_text(json.dumps(model["modelVersions"][0]))  # type: ignore[index]
+    pairs, log = read(tmp_path)
+    assert texts(pairs) == PAIR * 6
+    assert log.without_pair == 3
 
 
 # Draw Things: ImageConverter.swift; how the Mac lays out a picture's comment in XMP
@@ -292,6 +310,24 @@ def test_json_under_parameters_is_no_text_of_a1111s() -> None:
     text = json.dumps({"prompt": "a sign that says Negative prompt: ugly", "negative_prompt": "fog"})
     assert found(parameters=text) == [("a sign that says Negative prompt: ugly", "fog")]
     assert found(parameters="{red|blue} boat\nNegative prompt: fog\nSteps: 20") == [("{red|blue} boat", "fog")]
+
+
+# SD.Next: processing_info.py, image/save.py
+
+
+def test_sdnext(tmp_path: Path) -> None:
+    text = (
+        "a boat, at sea\nNegative prompt: fog, rain\nTemplate: a {boat|ship}, at __place__\n"
+        "Negative template: {fog|snow}, rain\nSteps: 20, Size: 512x512, Sampler: Euler a, App: SD.Next"
+    )
+    assert split_infotext(text) == PAIR[0]
+    assert split_infotext(text.replace(": fog, rain", ":")) == ("a boat, at sea", "")
+    entries = [{"id": 0, "filename": "a.jpg", "time": "2025-01-01", "info": text}, {"id": 1, "info": "x"}]
+    (tmp_path / "log.json").write_text(json.dumps(entries))
+    (tmp_path / "a.txt").write_text(text, "utf-16")
+    pairs, log = read(tmp_path)
+    assert texts(pairs) == PAIR * 2
+    assert log.without_pair == 1
 
 
 # Save nodes of ComfyUI

@@ -199,7 +199,7 @@ def test_bad_files_are_named_counted_and_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_file_that_no_reader_foresaw_is_named_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(path: Path, log: ReadLog) -> Iterator[RawPair]:
+    def broken(path: Path, folder: Path, log: ReadLog) -> Iterator[RawPair]:
         raise ZeroDivisionError("odd")
         yield
 

@@ -87,7 +87,7 @@ def _read_files(paths: Iterator[Path], folder: Path, log: ReadLog) -> Iterator[R
             if _is_there(path) and not is_file(path):
                 raise Unreadable("no ordinary file")  # opening a named pipe would wait for ever
             if suffix in tables.SUFFIXES:
-                yield from tables.read_table(path, log)
+                yield from tables.read_table(path, folder, log)
             elif path.name == pictures.LOG:
                 yield from pictures.read_log(path, folder, log)
             elif suffix in pictures.SUFFIXES:

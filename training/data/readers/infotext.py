@@ -1,7 +1,8 @@
 """A1111's generation parameters as text: prompt, `Negative prompt:`, then `Steps: 20, Sampler: ...`.
 
 Reads the text only; where it was stored (PNG chunk, EXIF, side file) is `pictures`' business. Forge, SD.Next
-and many ComfyUI savers write the same.
+and many ComfyUI savers write the same. SD.Next puts the wildcards that it filled in between negative prompt and
+settings: `Template:`, `Negative template:` (its `processing_info.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 _NEGATIVE = re.compile(r"(?:^|\n)[ \t]*Negative prompt:[ \t]*", re.IGNORECASE)
 _INLINE_NEGATIVE = re.compile(r"[ \t]Negative prompt:[ \t]*")
 _SETTINGS = re.compile(r"(?:^|\n)[ \t]*Steps:[ \t]*\d+[ \t]*(?:,|\n|$)")
+_TEMPLATES = re.compile(r"(?:^|\n)(?:Negative )?template: ", re.IGNORECASE)
 # Settings that copying left in a field without their beginning; names that no prompt has before a colon.
 _LATER_SETTINGS = re.compile(
     r"[\s,.\"']*\b(?:Unprompted Seed|Hires (?:upscale|steps|upscaler)|ControlNet \d|ENSD|Model hash|AddNet Enabled"
@@ -31,7 +33,7 @@ def split_infotext(text: str) -> tuple[str, str] | None:
     negative = _NEGATIVE.search(body) or _INLINE_NEGATIVE.search(body)
     if negative is None:
         return (body.strip(), "") if settings else None
-    return body[: negative.start()].strip(), body[negative.end() :].strip()
+    return body[: negative.start()].strip(), _TEMPLATES.split(body[negative.end() :], maxsplit=1)[0].strip()
 
 
 def without_settings(text: str) -> str:

@@ -15,6 +15,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -25,6 +26,7 @@ from .infotext import split_infotext
 from .styles_csv import is_style_table
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+_SWARM = "sui_image_params"  # SwarmUI's sidecars have lists beside the one record
 _LONGEST_RECORD = 4 * 2**20  # characters; an unclosed quote must not swallow a file of gigabytes
 _LARGEST_OBJECT = 256 * 2**20
 _BLOCK = 1 << 16
@@ -38,8 +40,11 @@ def suffix_of(path: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def read_table(path: Path, log: ReadLog) -> Iterator[RawPair]:
-    """The pairs of one table, in its order. Raises `Unreadable` where the file breaks off or is no table."""
+def read_table(path: Path, folder: Path, log: ReadLog) -> Iterator[RawPair]:
+    """The pairs of one table, in its order. Raises `Unreadable` where the file breaks off or is no table.
+
+    `folder` is where the search began: a JSON file of one record stands beside a picture under it, whose author it has.
+    """
     suffix = suffix_of(path)
     try:
         if suffix == ".parquet":
@@ -49,7 +54,7 @@ def read_table(path: Path, log: ReadLog) -> Iterator[RawPair]:
         elif suffix in (".jsonl", ".ndjson"):
             yield from _from_records(path, _jsonl_records(path, log), log)
         else:
-            yield from _json_pairs(path, log)
+            yield from _json_pairs(path, folder, log)
     except EOFError as error:
         raise Unreadable("the compressed file is truncated") from error
     except (gzip.BadGzipFile, zlib.error) as error:
@@ -71,7 +76,7 @@ def _from_records(path: Path, records: Iterable[Any], log: ReadLog, kind: str = 
             yield pair
 
 
-_INFOTEXT = ("parameters", "infotext", "generation_parameters")
+_INFOTEXT = ("parameters", "infotext", "generation_parameters", "info")  # the last is SD.Next's log of pictures
 
 
 def _infotext_pair(path: Path, record: Mapping[str, Any]) -> RawPair | None:
@@ -142,7 +147,7 @@ def _jsonl_records(path: Path, log: ReadLog) -> Iterator[Any]:
         raise Unreadable("the file is empty")
 
 
-def _json_pairs(path: Path, log: ReadLog) -> Iterator[RawPair]:
+def _json_pairs(path: Path, folder: Path, log: ReadLog) -> Iterator[RawPair]:
     """A list of records, an object of records, a ComfyUI graph, or records one a line as in JSONL."""
     with _open(path) as stream:
         start = stream.read(_BLOCK)
@@ -165,6 +170,12 @@ def _json_pairs(path: Path, log: ReadLog) -> Iterator[RawPair]:
             yield RawPair(prompt, negative, source=path.name, page=page, kind="workflow")
         log.without_pair += not found
         return
+    if has_pair(list(document)) or _SWARM in document:
+        pair = pair_from_record(document, source=folder.name, kind=kind, page=page_id(str(folder.resolve())))
+        log.without_pair += pair is None
+        if pair is not None:
+            yield pair
+        return
     yield from _from_records(path, _records_in_object(document), log, kind)
 
 
@@ -180,16 +191,32 @@ def _is_one_a_line(path: Path) -> bool:
 
 
 def _records_in_object(document: Mapping[str, Any]) -> Iterable[Any]:
-    """`{"data": [...]}`, `{"name": {record}, ...}`, or one record."""
-    if has_pair(list(document)):
-        return [document]
-    for value in document.values():
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            return value
-    inner = [value for value in document.values() if isinstance(value, Mapping)]
-    if not inner:
+    """`{"data": [...]}`, `{"name": {record}, ...}`, or such a thing further in: the first of them that has a pair.
+
+    Civitai's `{"modelVersions": [{"files": [...], "images": [...]}]}` has other lists beside and above that one.
+    """
+    first: Iterable[Any] | None = None
+    for group in _groups(document, depth=2):
+        first = group if first is None else first
+        if any(isinstance(record, Mapping) and pair_from_record(record, source="") for record in group):
+            return group
+    if first is None:
         raise Unreadable("no records with a prompt in this JSON")
-    return inner
+    return first
+
+
+def _groups(document: Mapping[str, Any], depth: int) -> Iterator[list[Any]]:
+    """The lists of records in an object, the records that it has by name, then the same of what all these hold."""
+    inner = list(document.values())
+    lists = [items for items in inner if isinstance(items, list) and items and isinstance(items[0], Mapping)]
+    named = [item for item in inner if isinstance(item, Mapping)]
+    yield from lists
+    if named:
+        yield named
+    if depth:
+        for record in chain(named, *lists):
+            if isinstance(record, Mapping):
+                yield from _groups(record, depth - 1)
 
 
 def _whole_object(path: Path) -> Any:
