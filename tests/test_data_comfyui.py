@@ -289,6 +289,16 @@ def test_comfyuis_own_nodes_of_logic_and_text() -> None:
         assert sampled(nodes, name, "n") == []
 
 
+def test_a_prompt_beside_its_negative_prompt() -> None:
+    for name in ("negative_prompt", "negative"):
+        nodes = {"e": node("TextEncodeQwenImage21", clip=["m", 0], prompt="a boat", **{name: "fog"}, resolution=1024)}
+        assert sampled(nodes, ["e", 0], ["e", 1]) == PAIR
+        nodes["e"]["inputs"][name] = ""
+        assert sampled(nodes, ["e", 0], ["e", 1]) == []
+    box = {"p": encoder("a boat"), "n": node("Encoder", clip=["m", 0], positive_prompt="fog")}
+    assert sampled(box, "p", "n") == PAIR  # a box that is named for the other side
+
+
 def test_prompt_styler_sides() -> None:
     nodes = {
         "s": node("SDXLPromptStyler", text_positive="a boat", text_negative="fog", style="base", log_prompt="No"),

@@ -173,7 +173,7 @@ class _Walk:
         if node.kind == "StringFormat":
             return self._formatted(node, side)
         sided = self._from_side(node, side)
-        return sided if sided or _is_sided(node) else self._from_plain(node, side)
+        return sided if sided or _is_sided(node, side) else self._from_plain(node, side)
 
     def _from_side(self, node: Node, side: str) -> list[str]:
         """Along inputs that are named for a side, else through the node's pipe."""
@@ -198,6 +198,8 @@ class _Walk:
             inputs = {name: value for name, value in inputs.items() if isinstance(value, Link)}
         names = [n for n in inputs if _CONDITIONING_NAME.fullmatch(n) and isinstance(inputs[n], Link)]
         names = names or [n for n in inputs if _TEXT_NAME.fullmatch(n)]
+        other = _NEGATIVE_NAME if side == POSITIVE else _POSITIVE_NAME
+        names = [n for n in names if not other.fullmatch(n)] or names
         if any(n in inputs and self._follow(inputs[n], side) for n in ("populated_text",)):
             names = ["populated_text"]
         if not names:
@@ -282,11 +284,13 @@ def _is_replacement(node: Node) -> bool:
     return "find" in node.inputs and "replace" in node.inputs
 
 
-def _is_sided(node: Node) -> bool:
-    """Whether the node has both sides, so that an empty one means no text rather than the other one's."""
-    return any(_NEGATIVE_NAME.fullmatch(n) for n in node.inputs) and any(
-        _POSITIVE_NAME.fullmatch(n) for n in node.inputs
-    )
+def _is_sided(node: Node, side: str) -> bool:
+    """Whether the node keeps the sides apart, so that an empty one means no text rather than the other one's.
+
+    One with a prompt and a `negative_prompt` does, for the negative side: the prompt is the positive one.
+    """
+    negative = any(_NEGATIVE_NAME.fullmatch(n) and not _SIDE_NO_TEXT.search(n) for n in node.inputs)
+    return negative and (side == NEGATIVE or any(_POSITIVE_NAME.fullmatch(n) for n in node.inputs))
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
