@@ -67,6 +67,9 @@ def test_what_copying_left_behind_goes() -> None:
     assert repair("seed: a small one", "size: 3d model") == ("seed: a small one", "size: 3d model")
     assert repair("a", "negative space") == ("a", "negative space")
     assert repair("{p} at sea###fog", "x")[0] == "at sea"
+    told = "You are an assistant designed to generate {} images based on textual prompts. <Prompt Start> {}"
+    assert repair(told.format("superior", "a cat"), told.format("low-quality", "fog, rain")) == ("a cat", "fog, rain")
+    assert repair("a sign: <Prompt Start>", "x") == ("a sign: <Prompt Start>", "x")
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,15 @@ def test_sdxl_and_flux_encoders_join_what_differs() -> None:
     assert sampled(nodes, "f", "n") == PAIR
 
 
+def test_encoders_of_other_models_with_names_of_their_own() -> None:
+    nodes = {
+        "p": node("CLIPTextEncodeLumina2", clip=["m", 0], system_prompt="superior", user_prompt="a boat"),
+        "n": node("CLIPTextEncodeHunyuanDiT", clip=["m", 0], bert="fog", mt5xl="fog"),
+        "h": node("CLIPTextEncodeHiDream", clip=["m", 0], clip_l="", clip_g="", t5xxl="", llama="a boat"),
+    }
+    assert sampled(nodes, "p", "n") == sampled(nodes, "h", "n") == PAIR
+
+
 def test_text_from_primitives_and_concatenation() -> None:
     nodes = {
         "boat": node("PrimitiveStringMultiline", value="a boat"),

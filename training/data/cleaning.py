@@ -39,6 +39,8 @@ COPIED = 0.5
 # Where a style says "your prompt here": A1111 and Fooocus `{prompt}`, AI Horde `{p}` and `{np}`.
 _PLACEHOLDER = re.compile(r"\{(?:prompt|p|np|negative|negative_prompt)\}|\[prompt\]|###.*", re.IGNORECASE | re.DOTALL)
 _LABEL = re.compile(r"^\W*negative[ _]?prompts?\b[\s:,.=]*", re.IGNORECASE)
+# What Lumina's kin are told before the prompt, either side (ComfyUI's CLIPTextEncodeLumina2 writes it so).
+_SYSTEM_PROMPT = re.compile(r"^\s*You are an assistant\b[^<]{0,1000}<Prompt Start>\s*")
 _EMPTY_FRAGMENT = re.compile(r"(?:^|(?<=[,.]))\s*[,.](?=\s|$)")
 # What is no term: a word left alone by the name of an embedding, or such a name taken apart into words.
 _REMNANT = re.compile(
@@ -154,10 +156,12 @@ def repair(prompt: str, negative: str) -> tuple[str, str]:
     """Prompt and negative without what copying left in them.
 
     HTML entities, generation settings at the end, a negative prompt at the end of the prompt's field, the
-    places where a style wants the artist's prompt.
+    places where a style wants the artist's prompt, instructions to a text encoder before it.
     """
     if "&" in prompt or "&" in negative:
         prompt, negative = html.unescape(prompt), html.unescape(negative)
+    if "<Prompt Start>" in prompt or "<Prompt Start>" in negative:
+        prompt, negative = _SYSTEM_PROMPT.sub("", prompt), _SYSTEM_PROMPT.sub("", negative)
     parts = split_infotext(prompt)
     if parts is not None:
         prompt, negative = parts[0], negative or parts[1]

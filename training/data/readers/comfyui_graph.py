@@ -90,7 +90,7 @@ _TEXT_NAME = re.compile(
     r"(?:text|string|str|prompt|value|part|input|any|item|tag|line)s?"
     r"(?:[_ -]?(?:[a-z]|\d{1,3}|field|input|value))?"
     r"|(?:opt_)?(?:prefix|suffix|prepend|append|pre_text|post_text)(?:_text)?|populated_text|wildcard_text"
-    r"|clip_[lg]|t5xxl|prompt_[lg]|text_[lg]|multiline_text|custom_text|positive_prompt|negative_prompt|",
+    r"|clip_[lg]|t5xxl|llama|bert|mt5xl|user_prompt|prompt_[lg]|text_[lg]|multiline_text|custom_text|positive_prompt|negative_prompt|",
     re.IGNORECASE,
 )
 _CONDITIONING_NAME = re.compile(r"cond(?:itioning)?s?(?:_?(?:\d+|to|from|base|[a-z]))?|guider", re.IGNORECASE)
