@@ -96,7 +96,7 @@ def test_the_pictures_shown_are_those_that_were_judged() -> None:
     made, prompts = gallery(), ["a", "b"]
     outcomes = judge(made, prompts, {NONE: [""] * 2}, seeds=2)
     outcomes["good"] = judge_one(made, prompts, ["blurry", "wilted"], 8, "more seeds")
-    evaluation = Evaluation(argparse.Namespace(seeds=2), made, None, None, {})  # type: ignore[arg-type]
+    evaluation = Evaluation(argparse.Namespace(seeds=2), made, None, None, {}, (), {})  # type: ignore[arg-type]
     for row, of_prompt in enumerate(evaluation._shown(prompts, outcomes)):
         for shown in of_prompt:
             brightness = made.observe([shown.picture])["aesthetics"]
