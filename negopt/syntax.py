@@ -10,9 +10,10 @@ with the text, whatever it holds.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -106,6 +107,8 @@ _MARK = re.compile(
 _COMMENT = re.compile(r"(?:^#(?!\d|\w+[ \t]*(?:[,#<]|$))|(?<=[\s,])#(?!\w))[^\n]*", re.MULTILINE)
 _HASHTAG = re.compile(r"(?:^|(?<=[\s,]))#\w+", re.MULTILINE)
 _EXTRA_NETWORK = re.compile(r"[a-z_]{2,20}:[^:]*:|(?:lora|lyco|loha|locon|lokr|hypernet|dora|segment)\b", re.I)
+_NETWORK = re.compile(r"\w+:")
+"""What A1111 takes for an extra network within `<...>`; the rest is text."""
 _OPENS = {")": "(", "]": "[", "}": "{"}
 _STEP = {"(": 1.1, "[": 1 / 1.1, "{": 1.05}
 
@@ -173,53 +176,74 @@ def read_fragments(text: str, *, split_weighted: bool = False) -> Iterator[Fragm
     yield from pieces.flush()
 
 
-def read_emphasis(text: str, *, outer_counts: bool = True) -> list[tuple[str, float] | None]:
+def read_emphasis(text: str, *, comfyui: bool = False) -> list[tuple[str, float] | None]:
     """`text` as a text encoder reads it, in pieces, each under one weight; None where `BREAK` stands.
 
-    Words, case and punctuation stay as written, syntax goes: of prompt editing and alternation all sides
-    stand, extra networks, embeddings, wildcards and comments are left out. In `(a (b:1.2):1.5)` b has 1.8, or 1.2 if
-    `outer_counts` is false. Weights are from -`MAX_WEIGHT` to `MAX_WEIGHT`. Never raises, linear in time.
+    Words, case and punctuation stay as written, names of embeddings among them; syntax goes: of prompt editing and
+    alternation all sides stand, extra networks, wildcards and comments are left out. Brackets count as in
+    AUTOMATIC1111: in `(a (b:1.2):1.5)` b has 1.8, what is never closed goes on to the end, and `BREAK` under a weight
+    is a word that pushes away. Or as in `comfyui`: b has 1.2, only round brackets with a partner are any, and each
+    begins a piece. Weights are from -`MAX_WEIGHT` to `MAX_WEIGHT`. Never raises, linear in time.
     """
     text = _HASHTAG.sub(" ", _COMMENT.sub(" ", plain_unicode(text)))
-    marks = list(_MARK.finditer(text))
-    brackets = _match_brackets(marks)
+    marks, kinds = list(_MARK.finditer(text)), "(" if comfyui else "(["
+    brackets = {at: pair for kind in kinds for at, pair in _match_brackets(marks, kind, _as_hosts_weigh).items()}
     pieces: list[tuple[list[str], float] | None] = []
-    outer: list[tuple[_Bracket, float]] = []
-    weight, at = 1.0, 0
+    outer: dict[str, list[tuple[_Bracket, float]]] = {kind: [] for kind in kinds}  # which may cross
+    weights, never_closed, at, apart = dict.fromkeys(kinds, 1.0), 1.0, 0, False
+
+    def now() -> float:
+        return _bounded(math.prod(weights.values()) * never_closed)
 
     def add(said: str) -> None:
-        if pieces and pieces[-1] and pieces[-1][1] == weight:
+        nonlocal apart
+        weight = now()
+        if pieces and pieces[-1] and pieces[-1][1] == weight and not apart:
             pieces[-1][0].append(said)
         elif said:
             pieces.append(([said], weight))
+            apart = False
 
     for index, mark in enumerate(marks):
         add(text[at : mark.start()])
         at = mark.end()
         bracket = brackets.get(index)
         if mark["open"] and bracket:
-            outer.append((bracket, weight))
-            factor = bracket.factor * (weight if outer_counts or not bracket.stated else 1.0)
-            weight = min(MAX_WEIGHT, max(-MAX_WEIGHT, factor))
+            kind = mark["open"]
+            outer[kind].append((bracket, weights[kind]))
+            weights[kind] = _bounded(bracket.factor * (1.0 if comfyui and bracket.stated else weights[kind]))
+            apart = comfyui
         elif mark["close"] and bracket:
-            weight = outer.pop()[1]
-        elif mark["join"] == "BREAK":
+            kind = _OPENS[mark["close"]]
+            before, after = mark[0].split(mark["close"])
+            add("" if bracket.strong else before)
+            weights[kind] = outer[kind].pop()[1]
+            apart = comfyui
+            add(after)
+        elif mark["open"] and mark["open"] in kinds and not comfyui:
+            never_closed = _bounded(never_closed * _STEP[mark["open"]])
+        elif mark["join"] == "BREAK" and (comfyui or now() == 1):
             pieces.append(None)
+        elif mark["join"] == "BREAK":
+            pieces.append((["BREAK"], -now()))
         else:
-            add(_as_read(mark, editing=bool(outer) and outer[-1][0].editing))
+            edited = outer.get("[")
+            add(_as_read(mark, editing=bool(edited) and edited[-1][0].editing, comfyui=comfyui))
     add(text[at:])
     return [piece and ("".join(piece[0]), piece[1]) for piece in pieces]
 
 
-def _as_read(mark: re.Match[str], editing: bool) -> str:
+def _bounded(weight: float) -> float:
+    return min(MAX_WEIGHT, max(-MAX_WEIGHT, weight))
+
+
+def _as_read(mark: re.Match[str], editing: bool, comfyui: bool) -> str:
     """What a text encoder reads of a mark that is no bracket with a partner."""
     if mark["escaped"]:
-        return mark["escaped"]
-    if mark["tag"]:
-        return mark["tag"] if " " in mark["tag"] and not _EXTRA_NETWORK.match(mark["tag"]) else ""
-    if mark["setting"] or mark["embedding"] or mark["dropped"]:
+        return mark[0] if comfyui and mark["escaped"] not in "()" else mark["escaped"]
+    if mark["setting"] or mark["dropped"] or (mark["tag"] and _NETWORK.match(mark["tag"])):
         return ""
-    if mark["join"] or mark["stop"] == "|" or (mark["colon"] and editing):
+    if mark["join"] or (mark["stop"] == "|" and not comfyui) or (mark["colon"] and editing):
         return ", "
     return mark[0]
 
@@ -264,13 +288,15 @@ _SETTINGS = re.compile(r"\bSteps\s?:\s?\d{1,5}\s?,\s?(?:Sampler|Schedule|Seed|Si
 _NEGATIVE_PROMPT = re.compile(r"\bnegative[ _]prompt\s?:", re.IGNORECASE)
 
 
-def _match_brackets(marks: list[re.Match[str]]) -> dict[int, _Bracket]:
-    """The brackets that have a partner, found under the index of either mark; strays are left out."""
+def _match_brackets(
+    marks: list[re.Match[str]], kinds: str = "([{", weigh: Callable[[re.Match[str], bool], _Bracket] | None = None
+) -> dict[int, _Bracket]:
+    """The brackets of these kinds that have a partner, found under the index of either mark; strays are left out."""
     found: dict[int, _Bracket] = {}
     waiting: list[int] = []
     count = dict.fromkeys(_STEP, 0)
     for index, mark in enumerate(marks):
-        if mark["open"]:
+        if mark["open"] and mark["open"] in kinds:
             waiting.append(index)
             count[mark["open"]] += 1
         elif mark["close"] and count[_OPENS[mark["close"]]]:
@@ -281,7 +307,7 @@ def _match_brackets(marks: list[re.Match[str]]) -> dict[int, _Bracket]:
                     break
             following = marks[opened + 1]
             doubled = bool(following["open"]) and following.start() == marks[opened].end()
-            found[opened] = found[index] = _read_bracket(mark, doubled)
+            found[opened] = found[index] = (weigh or _read_bracket)(mark, doubled)
     return found
 
 
@@ -293,6 +319,12 @@ def _read_bracket(closing: re.Match[str], doubled: bool) -> _Bracket:
     if stated:
         return _Bracket(float(stated), stated=True)
     return _Bracket(_STEP[kind], doubled=doubled)
+
+
+def _as_hosts_weigh(closing: re.Match[str], doubled: bool) -> _Bracket:
+    """Hosts take a number for a weight only behind a colon and within the brackets: of `(a 1.2)` they read all."""
+    stated = closing["weight"] and ":" in closing[0].split(closing["close"])[0]
+    return _read_bracket(closing, doubled) if stated else _Bracket(_STEP[_OPENS[closing["close"]]])
 
 
 def _read_name(name: str, weight: float) -> tuple[str, float]:

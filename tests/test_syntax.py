@@ -20,10 +20,14 @@ from .test_terms import HOSTILE
         ("(a, (b:1.5):2)", [("a, ", 2.0), ("b", 3.0)]),
         ("(no:-1) x", [("no", -1.0), (" x", 1.0)]),
         ("[a cat:a dog:0.5], [red|blue]", [("a cat, a dog, ", 1.0), ("red, blue", 0.909)]),
-        (r"saber \(fate\), (open", [("saber (fate), (open", 1.0)]),
-        ("a <lora:ink:0.8>b embedding:x __w__ c", [("a b   c", 1.0)]),
+        (r"saber \(fate\), [a, (b:2", [("saber (fate), ", 1.0), ("a, ", 0.909), ("b:2", 1.0)]),
+        ("(open (a:2), b BREAK c", [("open ", 1.1), ("a", 2.2), (", b ", 1.1), ("BREAK", -1.1), (" c", 1.1)]),
+        ("(a 1.2), (b):1.3", [("a 1.2", 1.1), (", ", 1.0), ("b", 1.1), (":1.3", 1.0)]),
+        ("(a [b) c] d", [("a ", 1.1), ("b", 1.0), (" c", 0.909), (" d", 1.0)]),
+        ("(c:) (d;1.4)", [("c:", 1.1), (" ", 1.0), ("d;1.4", 1.1)]),
+        ("a <lora:ink:0.8>b embedding:x __w__ <c>{d}", [("a b embedding:x  <c>{d}", 1.0)]),
         ("a # why\nb", [("a  \nb", 1.0)]),
-        ("a BREAK (b BREAK c:1.2)", [("a ", 1.0), None, (" ", 1.0), ("b ", 1.2), None, (" c", 1.2)]),
+        ("a BREAK (b BREAK c:1.2)", [("a ", 1.0), None, (" ", 1.0), ("b ", 1.2), ("BREAK", -1.2), (" c", 1.2)]),
         ("a AND b", [("a ,  b", 1.0)]),
         ("", []),
     ],
@@ -33,16 +37,25 @@ def test_emphasis(text: str, pieces: list[tuple[str, float] | None]) -> None:
     assert found == pieces
 
 
-def test_in_comfyui_a_stated_weight_is_what_it_says() -> None:
-    found = read_emphasis("(a (b:1.2) (c):1.5)", outer_counts=False)
-    assert [piece and (piece[0], round(piece[1], 3)) for piece in found] == [
-        ("a ", 1.5), ("b", 1.2), (" ", 1.5), ("c", 1.65)
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("(a (b:1.2) (c):1.5)", [("a ", 1.5), ("b", 1.2), (" ", 1.5), ("c", 1.65)]),
+        (r"[a|b], \(c\) \[ (open", [(r"[a|b], (c) \[ (open", 1.0)]),
+        ("[a (b] c)", [("[a ", 1.0), ("b] c", 1.1)]),
+        ("(a)(embedding:x) b", [("a", 1.1), ("embedding:x", 1.1), (" b", 1.0)]),
+        ("(a:1.0)b", [("a", 1.0), ("b", 1.0)]),
+    ],
+)
+def test_emphasis_in_comfyui(text: str, pieces: list[tuple[str, float] | None]) -> None:
+    found = [piece and (piece[0], round(piece[1], 3)) for piece in read_emphasis(text, comfyui=True)]
+    assert found == pieces
 
 
 def test_a_long_text_is_read_in_linear_time() -> None:
     started = time.process_time()
     assert read_emphasis("a, " * 200_000) == [("a, " * 200_000, 1.0)]
+    assert len(read_emphasis("(a " * 200_000)) == 25  # 1.1 to the power 25 is above MAX_WEIGHT
     assert time.process_time() - started < 5
 
 

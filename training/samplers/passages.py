@@ -34,18 +34,18 @@ class Reading:
     """A full passage ends at a comma, where one is among so many of its last tokens."""
     whole: int
     """A piece with emphasis of its own that has fewer tokens than this goes into one passage."""
-    outer_counts: bool
-    """Whether a weight within brackets that state another is multiplied by it."""
+    comfyui: bool
+    """Whether brackets count as in ComfyUI."""
 
 
-A1111 = Reading(back_to_comma=20, whole=0, outer_counts=True)
-COMFYUI = Reading(back_to_comma=0, whole=8, outer_counts=False)
+A1111 = Reading(back_to_comma=20, whole=0, comfyui=False)
+COMFYUI = Reading(back_to_comma=0, whole=8, comfyui=True)
 
 
 def split_text(text: str, numbers: Numbers, room: int, reading: Reading) -> list[Passage]:
     """The passages of a text, at least one, each of at most `room` tokens."""
     split = _Split(room, reading.back_to_comma, numbers(","))
-    for piece in read_emphasis(text, outer_counts=reading.outer_counts):
+    for piece in read_emphasis(text, comfyui=reading.comfyui):
         if piece is None:
             split.end()
             continue
