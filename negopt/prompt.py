@@ -40,9 +40,18 @@ def read_prompt(prompt: str) -> Prompt:
 
 
 @lru_cache(maxsize=4096)
-def in_words(prompt: str) -> str:
-    """All of the prompt in plain words, for what knows no host's syntax; one of nothing but syntax stays as it is."""
-    return read_prompt(prompt).text or prompt
+def in_words(prompt: str, embeddings: tuple[str, ...] = ()) -> str:
+    """All of the prompt in plain words, for what knows no host's syntax; one of nothing but syntax stays as it is.
+    `embeddings`: names that are no words, wherever they stand."""
+    return read_prompt(_names(embeddings).sub("embedding:x", prompt) if embeddings else prompt).text or prompt
+
+
+@lru_cache(maxsize=16)
+def _names(embeddings: tuple[str, ...]) -> re.Pattern[str]:
+    """Any of them, with the prefix or without, also in plain words."""
+    longest_first = sorted(embeddings, key=len, reverse=True)
+    either = "|".join(re.escape(name).replace("_", "[_ ]") for name in longest_first)
+    return re.compile(rf"(?<!\w)(?:embedding\s?:\s?)?(?:{either})(?!\w)", re.IGNORECASE)
 
 
 # Midjourney's parameters, which people paste along: `--no text, people --ar 2:3`.

@@ -102,6 +102,10 @@ def test_judges_read_prompts_in_plain_words() -> None:
     reward = WeightedReward({"alignment": Alignment(brightness, reading)}, {"alignment": 1.0})
     reward.observe(IMAGES[:3], ["((a cat)), <lora:ink:0.8> [hat:0.7]", "a dog", "<lora:ink:0.8>"])
     assert read == ["a cat, hat", "a dog", "<lora:ink:0.8>"]
+    read.clear()
+    reward = WeightedReward({"alignment": Alignment(brightness, reading)}, {"alignment": 1.0}, "", ("Ink_v2", "a.b"))
+    reward.observe(IMAGES[:3], ["a cat, (ink_v2:1.2), sea", "a dog, embedding:A.B, ink v2", "inks, Ink_v2s"])
+    assert read == ["a cat, sea", "a dog", "inks, ink v2s"]
 
 
 def test_each_part_counts_in_units_of_the_warm_up(reward: WeightedReward) -> None:

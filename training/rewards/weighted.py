@@ -35,14 +35,21 @@ class Reward:
 class WeightedReward:
     """Sums the judges' scores, each normalised by the mean and spread of the warm-up, with its weight."""
 
-    def __init__(self, judges: Mapping[str, Judge], weights: Mapping[str, float], origin: str = "") -> None:
+    def __init__(
+        self,
+        judges: Mapping[str, Judge],
+        weights: Mapping[str, float],
+        origin: str = "",
+        embeddings: tuple[str, ...] = (),
+    ) -> None:
         """`weights` names the judges that count; `OptionError` if one is not there, or none counts. `origin`: what
-        tells these judges from others of the same names."""
+        tells these judges from others of the same names. `embeddings`: names in prompts that are no words."""
         if unknown := sorted(set(weights) - set(judges)):
             raise OptionError(f"no judge is called {unknown[0]!r}; there are: {', '.join(judges)}")
         if not any(weights.values()) or any(not 0 <= weight < float("inf") for weight in weights.values()):
             raise OptionError("weights must be 0 or more, and one of them above 0")
         self.judges, self.weights, self.origin = dict(judges), dict(weights), origin
+        self._embeddings = embeddings
         self._untaught = {name: judge.state_dict() for name, judge in judges.items()}
         self.normal: dict[str, tuple[float, float]] = {}
         """Mean and standard deviation of each judge's scores over the warm-up."""
@@ -50,7 +57,7 @@ class WeightedReward:
     def observe(self, images: torch.Tensor, prompts: Sequence[str]) -> Observed:
         """What all judges see in images (float [B, 3, H, W], 0 to 1), those without weight for the record. They read
         the prompts in plain words: `<lora:ink:0.8>` is nothing that a picture could show."""
-        said = [in_words(prompt) for prompt in prompts]
+        said = [in_words(prompt, self._embeddings) for prompt in prompts]
         return {name: judge.observe(images, said) for name, judge in self.judges.items()}
 
     def learn(self, observed: Observed) -> None:
