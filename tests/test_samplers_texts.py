@@ -1,18 +1,24 @@
-"""Texts as hosts read them: emphasis, passages, BREAK, clip skip; plain ones as diffusers itself encodes them."""
+"""Texts as hosts read them: emphasis, passages, BREAK, clip skip, embeddings; plain ones as diffusers itself encodes
+them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from negopt.errors import OptionError
+from negopt.errors import ModelError, OptionError
 from tests.tiny_checkpoints import write_sd1, write_sd2, write_sdxl, write_tokenizer
 from training.samplers import Picture
 from training.samplers.in_process import DiffusersSampler
+from training.samplers.passages import Passage
 from training.samplers.texts import TextEncoder, away_from_empty, scaled
 
 ROOM = 75
@@ -170,9 +176,9 @@ def test_texts_are_encoded_once(encoder: TextEncoder, monkeypatch: pytest.Monkey
     sizes: list[int] = []
     listen = encoder._listen
 
-    def counted(tokenizer: Any, text_encoder: Any, passages: Any) -> Any:
+    def counted(which: int, passages: Sequence[Passage]) -> Any:
         sizes.append(len(passages))
-        return listen(tokenizer, text_encoder, passages)
+        return listen(which, passages)
 
     monkeypatch.setattr(encoder, "_listen", counted)
     with torch.inference_mode():
@@ -191,3 +197,174 @@ def test_only_so_many_texts_are_kept(encoder: TextEncoder, monkeypatch: pytest.M
         assert len(encoder._encoded) == len(encoder._read) == 2
         torch.testing.assert_close(encoder.encode(["a", "b", "c"], 1)[0].states, first[0].states)
     assert len(encoder._encoded) == 2
+
+
+def says(pipeline: Any, words: str, number: int = 0) -> torch.Tensor:
+    """The vectors of the words' own tokens: an embedding of these reads as the words do."""
+    suffix = "_2" if number else ""
+    tokens = getattr(pipeline, f"tokenizer{suffix}")(words, add_special_tokens=False).input_ids
+    layer = getattr(pipeline, f"text_encoder{suffix}").get_input_embeddings()
+    return layer(torch.tensor(tokens)).detach().clone()
+
+
+@pytest.fixture
+def embeddings(sampler: DiffusersSampler, tmp_path: Path) -> Path:
+    """A folder of some; `Ink` and what begins like it say other words."""
+    folder = tmp_path / "embeddings"
+    (folder / "more").mkdir(parents=True)
+    pipeline = sampler.pipeline
+    save_file({"emb_params": says(pipeline, "red boat")}, folder / "Ink.safetensors")
+    save_file({"*": says(pipeline, "blue house by the sea")}, folder / "ink-2.safetensors")
+    save_file({"clip_l": says(pipeline, "house")[0]}, folder / "more" / "v1.2_x.safetensors")
+    save_file({"<lots>": says(pipeline, "red " * (ROOM + 5))}, folder / "more" / "Lots.safetensors")
+    return folder
+
+
+def named(sampler: DiffusersSampler, embeddings: Path) -> TextEncoder:
+    """Without the one that AUTOMATIC1111 cannot read."""
+    (embeddings / "more" / "Lots.safetensors").unlink()
+    return TextEncoder(sampler.pipeline, embeddings=[embeddings])
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("a INK", "a red boat"),
+        ("a (ink:1.3), sea", "a (red boat:1.3), sea"),
+        ("[ink], ink-2", "[red boat], blue house by the sea"),
+        ("a ink, V1.2_X", "a red boat, house"),
+        ("(a ink", "(a red boat"),
+        ("ink BREAK ink", "red boat BREAK red boat"),
+        ("red " * (ROOM - 1) + "ink, sea", "red " * (ROOM - 1) + "BREAK red boat, sea"),
+        ("red " * (ROOM - 2) + "ink, sea", "red " * (ROOM - 2) + "red boat, sea"),
+        ("red " * (ROOM - 10) + "," + "red " * 9 + "ink", "red " * (ROOM - 10) + ", BREAK" + " red" * 9 + " red boat"),
+    ],
+)
+def test_an_embedding_reads_as_what_its_vectors_say(
+    written: str, meant: str, sampler: DiffusersSampler, embeddings: Path
+) -> None:
+    encoder = named(sampler, embeddings)
+    torch.testing.assert_close(states(encoder, written), states(encoder, meant), atol=1e-6, rtol=0)
+    assert not torch.equal(states(encoder, written), states(TextEncoder(sampler.pipeline), written))
+
+
+def test_other_words_are_no_names(sampler: DiffusersSampler, embeddings: Path) -> None:
+    encoder, plain = named(sampler, embeddings), TextEncoder(sampler.pipeline)
+    for text in ("inks", "in k", "i(nk:1.2)", SHORT, "embedding:none"):
+        assert torch.equal(states(encoder, text), states(plain, text))
+
+
+def test_behind_a_comma_only_the_places_of_an_embedding_go_over(sampler: DiffusersSampler, embeddings: Path) -> None:
+    """AUTOMATIC1111's slip, which its users' pictures have."""
+    encoder = named(sampler, embeddings)
+    before, after = encoder._passages("red " * (ROOM - 6) + ", (ink:1.3) " + "red " * 4)
+    assert (len(before), len(after)) == (ROOM - 5, 6)
+    assert [(place, vector.row) for place, vector in before.vectors.items()] == [(ROOM - 5, 0), (ROOM - 4, 1)]
+    assert [(token.number, token.weight) for token in after.tokens[:2]] == [(0, 1.3)] * 2
+    assert not after.vectors
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("embedding:Ink", "red boat"),
+        ("a embedding:Ink.safetensors,, sea", "a red boat,, sea"),
+        ("a (embedding:Ink:1.3), sea", "a (red boat:1.3), sea"),
+        ("a (embedding:Ink sea)", "a (red boat sea)"),
+        ("a\nembedding: Ink sea", "a red boat sea"),
+        ("a embedding:more/v1.2_x embedding:v1.2_x.safetensors", "a house house"),
+        ("a embedding:none, embedding:Ink:1.2 embedding:ink sea embedding:", "a, sea"),
+        ("red embedding:Lots boat", "red " * (ROOM + 6) + "boat"),
+        ("red " * (ROOM - 1) + "embedding:Ink", "red " * (ROOM - 1) + "BREAK red boat"),
+    ],
+)
+def test_comfyui_reads_names_behind_a_prefix(
+    written: str, meant: str, sampler: DiffusersSampler, embeddings: Path
+) -> None:
+    encoder = TextEncoder(sampler.pipeline, "comfyui", embeddings=[embeddings])
+    torch.testing.assert_close(states(encoder, written), states(encoder, meant), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("text", ["Ink", "a,embedding:Ink", "[embedding:Ink]", "a Embedding:Ink"])
+def test_comfyui_reads_other_text_as_it_is(text: str, sampler: DiffusersSampler, embeddings: Path) -> None:
+    encoder = TextEncoder(sampler.pipeline, "comfyui", embeddings=[embeddings])
+    assert torch.equal(states(encoder, text), states(TextEncoder(sampler.pipeline, "comfyui"), text))
+
+
+@torch.inference_mode()
+def test_sdxl_has_vectors_for_both_text_encoders(tmp_path: Path, tokenizer: Path) -> None:
+    pipeline = opened(write_sdxl, tmp_path, tokenizer).pipeline
+    both = {"clip_l": says(pipeline, "red boat"), "clip_g": says(pipeline, "red boat", 1)}
+    save_file(both, tmp_path / "Ink.safetensors")
+    encoder = TextEncoder(pipeline, embeddings=[tmp_path / "Ink.safetensors"])
+    found, expected = encoder.encode(["a (ink:1.2)", "a (red boat:1.2)"], 1)
+    torch.testing.assert_close(found.states, expected.states, atol=1e-6, rtol=0)
+    assert found.pooled is not None
+    torch.testing.assert_close(found.pooled, expected.pooled, atol=1e-6, rtol=0)
+    save_file({**both, "clip_l": both["clip_l"][:1].clone()}, tmp_path / "uneven.safetensors")
+    save_file({"emb_params": both["clip_l"]}, tmp_path / "half.safetensors")
+    for name, words in {"uneven": "different numbers", "half": r"width 32, and the checkpoint has 32 \+ 64"}.items():
+        with pytest.raises(ModelError, match=words):
+            TextEncoder(pipeline, embeddings=[tmp_path / f"{name}.safetensors"])
+
+
+def test_what_is_no_embedding_is_one_clear_line(
+    sampler: DiffusersSampler, embeddings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline, ink = sampler.pipeline, embeddings / "Ink.safetensors"
+    save_file({"emb_params": torch.zeros(2, 48)}, embeddings / "wide.safetensors")
+    save_file({"a": torch.zeros(2, 32), "b": torch.zeros(2, 32)}, embeddings / "lora.safetensors")
+    (embeddings / "cut.safetensors").write_bytes(ink.read_bytes()[:20])
+    (embeddings / "note.txt").write_text("")
+    (embeddings / "old.pt").write_bytes(b"")
+    in_folder = {
+        "wide.safetensors": "width 48, and the checkpoint has 32",
+        "lora.safetensors": "one tensor",
+        "cut.safetensors": "not a .safetensors",
+        "old.pt": "can run code",
+    }
+    for name, words in {**in_folder, "note.txt": "no embedding", "none": "no embedding"}.items():
+        with pytest.raises(ModelError, match=words) as caught:
+            TextEncoder(pipeline, embeddings=[embeddings / name])
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match=r"Lots.safetensors: 80 vectors do not fit in a passage of 75"):
+        TextEncoder(pipeline, embeddings=[embeddings / "more"])
+    # of a folder only what fits counts, and a file is one however often it is given
+    found = TextEncoder(pipeline, "comfyui", embeddings=[embeddings, ink]).embeddings
+    assert list(found) == ["Ink", "ink-2", "Lots", "v1.2_x"]
+    passed_over = capsys.readouterr().err.splitlines()
+    assert all(any(f"{name}: " in line for line in passed_over) for name in in_folder)
+    assert len(passed_over) == 4
+    save_file({"emb_params": torch.zeros(1, 32)}, embeddings / "more" / "INK.safetensors")
+    with pytest.raises(OptionError, match="another embedding called Ink"):
+        TextEncoder(pipeline, "comfyui", embeddings=[embeddings])
+
+
+@pytest.mark.parametrize("layout", [{"string_to_param": {"*": 0}, "name": "old"}, {"clip_l": 0}])
+def test_the_line_about_a_pickle_says_how_to_convert_it(
+    layout: dict[str, Any], sampler: DiffusersSampler, tmp_path: Path
+) -> None:
+    vectors = torch.nn.Parameter(says(sampler.pipeline, "red boat"))
+    filled = {name: {"*": vectors} if isinstance(value, dict) else vectors if value == 0 else value
+              for name, value in layout.items()}  # fmt: skip
+    torch.save(filled, tmp_path / "old.pt")
+    with pytest.raises(ModelError) as caught:
+        TextEncoder(sampler.pipeline, embeddings=[tmp_path / "old.pt"])
+    _, *command = shlex.split(str(caught.value).partition("make a .safetensors of it: ")[2])
+    subprocess.run([sys.executable, *command], check=True)
+    encoder = TextEncoder(sampler.pipeline, embeddings=[tmp_path / "old.safetensors"])
+    assert torch.equal(states(encoder, "a old"), states(encoder, "a red boat"))
+
+
+def test_the_record_of_a_run_knows_embeddings_by_what_they_hold(
+    sampler: DiffusersSampler, embeddings: Path, tmp_path: Path
+) -> None:
+    ink, moved = embeddings / "Ink.safetensors", tmp_path / "Ink.safetensors"
+    record = DiffusersSampler(sampler.pipeline, embeddings=[ink]).description["embeddings"]
+    moved.write_bytes(ink.read_bytes())
+    assert DiffusersSampler(sampler.pipeline, embeddings=[moved]).description["embeddings"] == record
+    save_file({"emb_params": torch.zeros(2, 32)}, moved)
+    assert DiffusersSampler(sampler.pipeline, embeddings=[moved]).description["embeddings"].keys() == record.keys()
+    assert DiffusersSampler(sampler.pipeline, embeddings=[moved]).description["embeddings"] != record
+    assert "embeddings" not in sampler.description

@@ -47,6 +47,7 @@ class DiffusersSampler:
         full_batches: bool = False,
         reads_like: str = "a1111",
         clip_skip: int = 1,
+        embeddings: Sequence[Path] = (),
         record: Mapping[str, Any] | None = None,
     ) -> None:
         """`pipeline`: a `StableDiffusionPipeline` or `StableDiffusionXLPipeline`.
@@ -54,8 +55,9 @@ class DiffusersSampler:
         `size`: width and height in pixels, by default what the checkpoint was made for. `batch`: the most pictures
         made together, by default what suits their size; a kernel rounds differently in another batch, so only with 1
         is a picture the same to the bit whatever is made beside it. `bf16`: compute in bfloat16 by autocast.
-        `full_batches`: fill each batch up, so that the UNet sees one shape only (of texts of one length). `reads_like`
-        and `clip_skip`: see `TextEncoder`. `record`: what else belongs in the description. Raises `OptionError`.
+        `full_batches`: fill each batch up, so that the UNet sees one shape only (of texts of one length). `reads_like`,
+        `clip_skip` and `embeddings`: see `TextEncoder`. `record`: what else belongs in the description. Raises
+        `OptionError` and `ModelError`.
         """
         self.pipeline = pipeline
         self.steps, self.guidance, self.bf16 = steps, guidance, bf16
@@ -68,7 +70,9 @@ class DiffusersSampler:
         self.size = size or (own, own)
         fitting = max(1, PIXELS_TOGETHER // max(1, self.size[0] * self.size[1]))
         self.batch = min(MOST_TOGETHER, fitting) if batch is None else batch
-        self._texts = TextEncoder(pipeline, reads_like, clip_skip)
+        self._texts = TextEncoder(pipeline, reads_like, clip_skip, embeddings)
+        if self._texts.embeddings:
+            self._record["embeddings"] = self._texts.embeddings
         if min(steps, self.batch) < 1 or not guidance >= 0:
             raise OptionError("steps and batch must be at least 1, and guidance 0 or more")
         unit = max(8, self._scale)
