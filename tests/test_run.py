@@ -99,6 +99,14 @@ def test_a_preset_may_name_several_loras(tmp_path: Path) -> None:
     assert parser.parse_args(typed.split()).lora == wanted
 
 
+def test_a_preset_may_name_embeddings(tmp_path: Path) -> None:
+    _, _, rl, evaluate = steps_of("sd15-12gb", tmp_path, "pictures.embedding=[embeddings, Easy.safetensors]")
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert parser.parse_args(rl.command[1:]).embedding == [Path("embeddings"), Path("Easy.safetensors")]
+    assert "--embedding" in evaluate.command
+
+
 def test_a_preset_of_ones_own_may_leave_stages_out(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("pictures: {sampler: a1111, server: ['http://a', 'http://b']}\nrl: {prefer-any: true, node: null}\n")

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from negopt.errors import OptionError
+from negopt.prompt import in_words
 from training.digest import digest_of_folder
 from training.miniature import BUNDLED
 
 if TYPE_CHECKING:
+    import torch
+
     from training.rewards import Judge
     from training.rl.aspects import Read
     from training.rl.gallery import Gallery
@@ -36,6 +39,7 @@ APPLIES: Mapping[str, Sequence[str]] = {
     "vram": (CHECKPOINT,),
     "sampler_batch": (CHECKPOINT,),
     "lora": (CHECKPOINT,),
+    "embedding": (CHECKPOINT,),
     "reads_like": (CHECKPOINT,),
     "clip_skip": (CHECKPOINT,),
     "tokenizer": (CHECKPOINT,),
@@ -62,6 +66,8 @@ class World:
     """Who only reports: never a reward."""
     origin: str = ""
     """What tells these judges from others of the same names."""
+    embeddings: tuple[str, ...] = ()
+    """Names that the sampler does not read as words, nor should those who read prompts."""
 
     def gallery(self, weights: Mapping[str, float], report: bool = False) -> Gallery:
         """Where pictures are made and judged, with `weights` for the judges; `report`: the reporters look, too."""
@@ -69,7 +75,7 @@ class World:
         from training.rl.gallery import Gallery
 
         judges = {**self.judges, **self.reporters} if report else self.judges
-        return Gallery(self.sampler, WeightedReward(judges, weights, self.origin))
+        return Gallery(self.sampler, WeightedReward(judges, weights, self.origin, self.embeddings))
 
 
 def add_world_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +101,17 @@ def add_world_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--sampler-batch", type=int, metavar="N", help="pictures at a time (what suits the size)")
     group.add_argument("--lora", type=_lora, nargs="+", action="extend", metavar="FILE[:WEIGHT]", help="one or several")
     group.add_argument(
-        "--reads-like", metavar="HOST", help="how (red:1.3) and long texts count: a1111 or comfyui (a1111)"
+        "--embedding",
+        type=Path,
+        nargs="+",
+        action="extend",
+        metavar="FILE_OR_FOLDER",
+        help="textual inversions (.safetensors) that a text may name",
+    )
+    group.add_argument(
+        "--reads-like",
+        metavar="HOST",
+        help="how (red:1.3), long texts and names of embeddings count: a1111 or comfyui (a1111)",
     )
     group.add_argument("--clip-skip", type=int, metavar="N", help="as in A1111: 2 leaves out CLIP's last layer (1)")
     group.add_argument(
@@ -135,7 +151,12 @@ def _opened(args: argparse.Namespace, kind: str, metrics: Sequence[str]) -> Worl
     from training.rewards.real import Source, judges_named
 
     source = Source.on(args.device)
-    return World(sampler, judges_named(metrics, source), source.read, origin=REAL)
+    embeddings = tuple(sampler.description.get("embeddings", ()))
+
+    def read(texts: Sequence[str]) -> torch.Tensor:
+        return source.read([in_words(text, embeddings) for text in texts])
+
+    return World(sampler, judges_named(metrics, source), read, origin=REAL, embeddings=embeddings)
 
 
 def check_for_several(args: argparse.Namespace) -> None:
@@ -204,7 +225,8 @@ def _checkpoint(args: argparse.Namespace) -> Sampler:
 
     same = ("guidance", "scheduler", "size", "device", "vram", "reads_like", "clip_skip", "tokenizer", "compiled")
     names = {name: name for name in same}
-    given = _given(args, steps="sampler_steps", batch="sampler_batch", loras="lora", **names)
+    names |= {"steps": "sampler_steps", "batch": "sampler_batch", "loras": "lora", "embeddings": "embedding"}
+    given = _given(args, **names)
     if args.dtype:
         given["dtype"] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[args.dtype]
     return DiffusersSampler.open(args.sampler, **given)
