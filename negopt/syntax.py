@@ -82,7 +82,7 @@ _MARK = re.compile(
     \\ (?P<escaped> [()\[\]{}<>|:,;\\] )
   | (?P<setting> < set \s [^<>\n]{0,80} > [^<>\n]{0,80} < /set > )
   | < (?!set\s) (?P<tag> [^\s<>,|][^<>\n]{0,300} ) >
-  | (?P<embedding> (?<!\w) (?i:embedding) \s? : \s? [^\s,:;()<>\[\]{}|]{1,200} )
+  | (?P<embedding> (?<!\w) (?i:embedding) \s? : \s? (?: [^\s,:;()<>\[\]{}|\\] | \\(?![()\[\]{}]) ){1,200} )
   | (?P<dropped> (?<!\w) __ (?=[^\W_]) [\w\-/*.~@+:]{1,80}? __ (?!\w)     # __wildcard__
                | \$\{ [^{}\n]{0,200} \}                                   # ${variable}, ${name=value}
                | \{prompt\}                                               # the slot of an A1111 style

@@ -25,6 +25,7 @@ from .test_terms import HOSTILE
         ("(a 1.2), (b):1.3", [("a 1.2", 1.1), (", ", 1.0), ("b", 1.1), (":1.3", 1.0)]),
         ("(a [b) c] d", [("a ", 1.1), ("b", 1.0), (" c", 0.909), (" d", 1.0)]),
         ("(c:) (d;1.4)", [("c:", 1.1), (" ", 1.0), ("d;1.4", 1.1)]),
+        (r"embedding:x\(v2\) embedding:a\b", [(r"embedding:x(v2) embedding:a\b", 1.0)]),
         ("a <lora:ink:0.8>b embedding:x __w__ <c>{d}", [("a b embedding:x  <c>{d}", 1.0)]),
         ("a # why\nb", [("a  \nb", 1.0)]),
         ("a BREAK (b BREAK c:1.2)", [("a ", 1.0), None, (" ", 1.0), ("b ", 1.2), ("BREAK", -1.2), (" c", 1.2)]),
