@@ -151,12 +151,13 @@ def _opened(args: argparse.Namespace, kind: str, metrics: Sequence[str]) -> Worl
     from training.rewards.real import Source, judges_named
 
     source = Source.on(args.device)
+    named = judges_named(metrics, source)
     embeddings = tuple(sampler.description.get("embeddings", ()))
 
     def read(texts: Sequence[str]) -> torch.Tensor:
         return source.read([in_words(text, embeddings) for text in texts])
 
-    return World(sampler, judges_named(metrics, source), read, origin=REAL, embeddings=embeddings)
+    return World(sampler, named, read, origin=REAL, embeddings=embeddings)
 
 
 def check_for_several(args: argparse.Namespace) -> None:
