@@ -227,8 +227,8 @@ def read_emphasis(text: str, *, comfyui: bool = False) -> list[tuple[str, float]
         elif mark["join"] == "BREAK":
             pieces.append((["BREAK"], -now()))
         else:
-            edited = outer.get("[")
-            add(_as_read(mark, editing=bool(edited) and edited[-1][0].editing, comfyui=comfyui))
+            innermost = outer.get("[", [])[-1:]
+            add(_as_read(mark, editing=any(pair.editing for pair, _ in innermost), comfyui=comfyui))
     add(text[at:])
     return [piece and ("".join(piece[0]), piece[1]) for piece in pieces]
 

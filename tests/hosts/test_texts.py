@@ -217,9 +217,12 @@ def test_embeddings_in_comfyui(tmp_path: Path) -> None:
     write_embeddings(tmp_path / "sd1", 32)
     write_embeddings(tmp_path / "sdxl", 32, 64)
     theirs = in_comfyui(tmp_path, OF_ANY_SIZE_IN_COMFYUI, str(tmp_path), texts)
-    tokenizer = CLIPTokenizer.from_pretrained(comfyui_tokenizer())
-    parts: dict[str, Any] = {"tokenizer": tokenizer, "text_encoder": first}
-    more = {"tokenizer_2": CLIPTokenizer.from_pretrained(comfyui_tokenizer(), pad_token="!"), "text_encoder_2": second}
+    tokenizers = [
+        CLIPTokenizer.from_pretrained(comfyui_tokenizer(), model_max_length=77, pad_token=pad)
+        for pad in ("<|endoftext|>", "!")
+    ]
+    parts: dict[str, Any] = {"tokenizer": tokenizers[0], "text_encoder": first}
+    more = {"tokenizer_2": tokenizers[1], "text_encoder_2": second}
     for kind, given in (("sd1", parts), ("sdxl", parts | more)):
         ours = TextEncoder(SimpleNamespace(**given), "comfyui", embeddings=[tmp_path / kind])
         assert len(ours.embeddings) == len(EMBEDDINGS)
