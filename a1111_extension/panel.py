@@ -57,7 +57,7 @@ class Panel:
             with gr.Row():
                 control("weights", min_width=80)
                 control("embeddings", min_width=80)
-                control("each_picture", min_width=200, scale=2)
+                control("each_picture", min_width=300, scale=2)
             control("originals", visible=False)
             written = gr.Textbox(
                 label="Written negative prompt",
