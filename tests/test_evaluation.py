@@ -16,7 +16,7 @@ from training.evaluation.cli import Evaluation
 from training.evaluation.intervals import Interval, bootstrap, mean_interval
 from training.evaluation.kept import KeptGallery
 from training.evaluation.outcome import NONE, differences, judge, judge_one, pictures_of, rates, table, wins
-from training.evaluation.report import best
+from training.evaluation.report import best, verdict
 from training.evaluation.search import Array, Terms, frequent_terms, mean_reward, racing
 from training.rewards import Aesthetics, WeightedReward, inception_score
 from training.rl.gallery import Gallery
@@ -132,6 +132,21 @@ def test_of_defects_the_fewest_are_best() -> None:
         for name, value in {"few": 0.2, "many": 0.8}.items()
     }
     assert (best(rows, "reward"), best(rows, "defects")) == ("many", "few")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "figure", "found"),
+    [
+        (0.1, 0.3, "reward", "better"),
+        (-0.3, -0.1, "reward", "worse"),
+        (-0.3, -0.1, "defects", "better"),
+        (0.1, 0.3, "defects", "worse"),
+        (-0.1, 0.3, "reward", ""),
+        (0.0, 0.3, "defects", ""),
+    ],
+)
+def test_a_difference_is_for_the_better_or_the_worse(low: float, high: float, figure: str, found: str) -> None:
+    assert verdict(Interval((low + high) / 2, low, high), figure) == found
 
 
 def test_a_race_spends_its_trials_on_those_ahead() -> None:

@@ -211,7 +211,7 @@ th { font-weight: 600; vertical-align: bottom }
 td.figure { white-space: nowrap; font-variant-numeric: tabular-nums }
 tr > :first-child { position: sticky; left: 0; background: #fff; white-space: nowrap; padding-left: 0 }
 small { color: #666; font-weight: 400 } td.figure small, th small { display: block }
-.best, .more { background: #e3f2e8 } .best { font-weight: 700 } .less { background: #f9e6e4 }
+.best, .better { background: #e3f2e8 } .best { font-weight: 700 } .worse { background: #f9e6e4 }
 img.plot { max-width: 100% }
 .pictures td, .pictures th { border: 0; padding: 0 .6rem .9rem 4px }
 .pictures td { width: 1px; font-size: .8rem; color: #555 } .pictures th { padding-bottom: .2rem }
@@ -267,7 +267,7 @@ def _comparison(comparison: Comparison, plot: bytes, several: bool) -> str:
 
 def _figures(table: Table) -> str:
     names = list(next(iter(table.values())))
-    head = [f"{html.escape(n)}{'<small>less is better</small>' if n in LESS_IS_BETTER else ''}" for n in names]
+    head = list(map(_heading, names))
     winners = {name: best(table, name) for name in names}
     rows = {
         approach: [_figure(figures[name], "best" if winners[name] == approach else "") for name in names]
@@ -282,7 +282,7 @@ def _differences(table: Table) -> str:
         cells = []
         for other in table:
             found = others.get(other)
-            cells.append('<td class="none">–</td>' if found is None else _figure(found, _sign(found), "+.2f"))
+            cells.append('<td class="none">–</td>' if found is None else _figure(found, verdict(found), "+.2f"))
         rows[name] = cells
     return _table([html.escape(name) for name in table], rows)
 
@@ -290,22 +290,28 @@ def _differences(table: Table) -> str:
 def _gains(kinds: Mapping[str, OfKind]) -> str:
     """All figures on all prompts; behind them the reward by kind, if there are kinds."""
     (_, everything), *others = kinds.items()
-    head = [html.escape(name) for name in next(iter(everything.gains.values()))]
+    names = list(next(iter(everything.gains.values())))
+    head = list(map(_heading, names))
     head += [f"reward: {html.escape(kind)}<small>{of_kind.prompts} prompts</small>" for kind, of_kind in others]
     rows = {
-        approach: [_gain(gain) for gain in (*gains.values(), *(one.gains[approach]["reward"] for _, one in others))]
+        approach: [
+            *(_figure(gains[name], verdict(gains[name], name), "+.3f") for name in names),
+            *(_figure(one, verdict(one), "+.3f") for one in (kind.gains[approach]["reward"] for _, kind in others)),
+        ]
         for approach, gains in everything.gains.items()
     }
     return _table(head, rows)
 
 
-def _gain(found: Interval) -> str:
-    return _figure(found, _sign(found), "+.3f")
+def _heading(figure: str) -> str:
+    return f"{html.escape(figure)}{'<small>less is better</small>' if figure in LESS_IS_BETTER else ''}"
 
 
-def _sign(found: Interval) -> str:
-    """Which way a difference is sure to go."""
-    return "more" if found.low > 0 else "less" if found.high < 0 else ""
+def verdict(found: Interval, figure: str = "reward") -> str:
+    """The class of a difference's cell: whether it is surely for the better, or for the worse."""
+    if found.low <= 0 <= found.high:
+        return ""
+    return "better" if (found.low > 0) != (figure in LESS_IS_BETTER) else "worse"
 
 
 def _rates(table: Table) -> str:
