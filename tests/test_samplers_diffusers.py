@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from negopt.errors import ModelError, OptionError
 from tests.hub_server import COMMIT
 from tests.tiny_checkpoints import TELLTALE, write_sd1, write_sd2, write_sdxl, write_tokenizer
+from training.digest import digest_of_files
 from training.samplers import Picture
 from training.samplers.checkpoints import SCHEDULERS, add_loras, quiet, set_scheduler
 from training.samplers.in_process import DiffusersSampler
@@ -253,7 +254,7 @@ def test_a_lora_is_melted_into_the_weights(file: Path, tokenizer: Path, tmp_path
     before = opened(file, tokenizer).pipeline.unet.get_submodule(layer).weight
     sampler = DiffusersSampler.open(file, loras=[(tmp_path / "lora.safetensors", 0.5)], **settings)
     torch.testing.assert_close(sampler.pipeline.unet.get_submodule(layer).weight, before + 0.5 * up @ down)
-    assert sampler.description["loras"] == ["lora.safetensors:0.5"]
+    assert sampler.description["loras"] == {"lora.safetensors:0.5": digest_of_files([tmp_path / "lora.safetensors"])}
     with pytest.raises(ModelError, match="no LoRA"):
         DiffusersSampler.open(file, loras=[(tmp_path / "none.safetensors", 1.0)], **settings)
 

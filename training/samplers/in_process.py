@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from negopt.errors import ModelError, OptionError
+from training.digest import digest_of_files
 from training.memory import ran_out
 
 from .checkpoints import add_loras, open_pipeline, set_scheduler
@@ -117,7 +118,7 @@ class DiffusersSampler:
             pipeline.unet = torch.compile(pipeline.unet, dynamic=False)
         record: dict[str, Any] = {} if kind == torch.float32 else {"dtype": str(kind).removeprefix("torch.")}
         if loras:
-            record["loras"] = [f"{file.name}:{weight:g}" for file, weight in loras]
+            record["loras"] = {f"{file.name}:{weight:g}": digest_of_files([file]) for file, weight in loras}
         return cls(pipeline, name=str(checkpoint), full_batches=compiled, record=record, **settings)
 
     @property
