@@ -11,10 +11,11 @@ import torch
 from transformers import CLIPModel
 
 from negopt.errors import ModelError, OptionError
+from negopt.prompt import in_words
 from tests.tiny_clip import write_clip
 from training.miniature import BUNDLED
 from training.rewards.real import Source
-from training.world import World, add_world_arguments, open_world
+from training.world import World, add_world_arguments, names_anywhere, open_world
 
 
 def world(judges: str) -> World:
@@ -59,3 +60,12 @@ def test_a_device_that_is_not_there_is_one_clear_line(device: str) -> None:
     with pytest.raises(OptionError, match=f"device {device}: ") as caught:
         open_world(parser.parse_args(["--sampler", "any.safetensors", "--device", device]))
     assert "\n" not in str(caught.value)
+
+
+def test_a_bare_name_is_a_word_in_comfyui_and_an_embedding_in_a1111() -> None:
+    prompt = "a cat in ink, embedding:ink"
+    said = {host: in_words(prompt, names_anywhere({"ink": "digest"}, host)) for host in (None, "a1111", "comfyui")}
+    assert "ink" in said["comfyui"].split()
+    assert "embedding" not in said["comfyui"]
+    assert said[None] == said["a1111"]
+    assert "ink" not in said["a1111"]

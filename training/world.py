@@ -4,7 +4,7 @@ needs pictures. The only place that knows all of them."""
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,12 +152,18 @@ def _opened(args: argparse.Namespace, kind: str, metrics: Sequence[str]) -> Worl
 
     source = Source.on(args.device)
     named = judges_named(metrics, source)
-    embeddings = tuple(sampler.description.get("embeddings", ()))
+    embeddings = names_anywhere(sampler.description.get("embeddings", ()), args.reads_like)
 
     def read(texts: Sequence[str]) -> torch.Tensor:
         return source.read([in_words(text, embeddings) for text in texts])
 
     return World(sampler, named, read, origin=REAL, embeddings=embeddings)
+
+
+def names_anywhere(embeddings: Iterable[str], reads_like: str | None) -> tuple[str, ...]:
+    """Those names that are no words wherever they stand. In ComfyUI a name is one only behind `embedding:`, which
+    nobody takes for words: standing bare it is a word like any other."""
+    return () if reads_like == "comfyui" else tuple(embeddings)
 
 
 def check_for_several(args: argparse.Namespace) -> None:
